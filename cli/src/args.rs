@@ -1,0 +1,329 @@
+//! Every command and option. What they mean is in the commands' own files.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sinew_policies::EngineChoice;
+use std::path::PathBuf;
+
+/// Drive, record, simulate and run policies on robots.
+#[derive(Debug, Parser)]
+#[command(name = "sinew", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Simulate an SO-101, record it, replay it and run a policy on it: the whole path, no hardware.
+    ///
+    /// Example: sinew demo --out out/demo
+    Demo(Demo),
+    /// Run a simulated world behind an emulated servo bus.
+    ///
+    /// Example: sinew sim so101-pick      (then, elsewhere: sinew teleop --port sim --teleop keyboard)
+    Sim(Sim),
+    /// Drive a robot by hand, script or topic.
+    ///
+    /// Example: sinew teleop --robot so101 --port /dev/ttyACM0 --teleop keyboard
+    Teleop(Teleop),
+    /// Record episodes into a LeRobot v3.0 dataset.
+    ///
+    /// Example: sinew record --port sim --teleop scripted --dataset out/pick --episodes 5
+    Record(Record),
+    /// Send a recorded episode's actions to the robot.
+    ///
+    /// Example: sinew replay --port sim --dataset out/pick --episode 0
+    Replay(Replay),
+    /// Run a policy on the robot.
+    ///
+    /// Example: sinew run --port sim --policy policies/demo/so101-pick
+    Run(Run),
+    /// Measure the control loop or the servo bus on this machine.
+    ///
+    /// Example: sinew bench loop --rate 1000
+    Bench(Bench),
+    /// Say what is installed, what is missing, and what to type.
+    ///
+    /// Example: sinew doctor
+    Doctor(Doctor),
+}
+
+/// Which robot, and how to reach it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RobotArgs {
+    /// Blueprint: a built-in name, or a folder with a robot.toml.
+    #[arg(long, default_value = "so101")]
+    pub(crate) robot: String,
+    /// Serial port; `sim` for the world that `sinew sim` runs. Default: the only port that matches the blueprint.
+    #[arg(long)]
+    pub(crate) port: Option<String>,
+    /// Calibration file (LeRobot's JSON), or the id of one in LeRobot's calibration folder.
+    #[arg(long)]
+    pub(crate) calibration: Option<String>,
+    /// Servo bus cycles a second.
+    #[arg(long, default_value_t = 200.0)]
+    pub(crate) bus_rate: f64,
+    /// Socket of a simulated world, for its cameras and task state. Found by itself with `--port sim`.
+    #[arg(long)]
+    pub(crate) sim: Option<PathBuf>,
+}
+
+/// What a run shows and tells.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OutputArgs {
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No live panel, even in a terminal.
+    #[arg(long)]
+    pub(crate) no_panel: bool,
+    /// Save a Rerun recording to this file, or `spawn` to open the viewer.
+    #[arg(long, value_name = "FILE|spawn")]
+    pub(crate) view: Option<String>,
+    /// Publish ROS 2 topics (joint states, images, diagnostics) over zenoh.
+    #[arg(long)]
+    pub(crate) topics: bool,
+    /// zenoh endpoint to connect to, such as tcp/192.168.1.5:7447; repeatable. Implies --topics.
+    #[arg(long)]
+    pub(crate) connect: Vec<String>,
+    /// zenoh endpoint to listen on; repeatable. Implies --topics.
+    #[arg(long)]
+    pub(crate) listen: Vec<String>,
+    /// ROS domain id.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) domain: u32,
+}
+
+impl OutputArgs {
+    pub(crate) fn wants_topics(&self) -> bool {
+        self.topics || !self.connect.is_empty() || !self.listen.is_empty()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Folder for everything that the demo makes. Emptied first, if an earlier demo made it.
+    #[arg(long, default_value = "out/demo")]
+    pub(crate) out: PathBuf,
+    /// Episodes to record.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) episodes: u64,
+    /// Seed of the first episode.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Policy directory.
+    #[arg(long, default_value = "policies/demo/so101-pick")]
+    pub(crate) policy: PathBuf,
+    /// Inference engine: auto, rten or ort.
+    #[arg(long, default_value = "auto")]
+    pub(crate) engine: EngineChoice,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sim {
+    /// The world: so101-pick or go2-walk.
+    pub(crate) world: String,
+    /// Seed of the world.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// so101-pick: bytes on the bus take no time.
+    #[arg(long)]
+    pub(crate) no_wire_timing: bool,
+    /// so101-pick: frames a second of each camera; 0 for none.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) camera_fps: u32,
+    /// so101-pick: bus fault, such as silent:3, noise=0.01, overload:6, unplug; repeatable.
+    #[arg(long)]
+    pub(crate) fault: Vec<String>,
+    /// so101-pick: name of the port (a link to the pseudo-terminal).
+    #[arg(long)]
+    pub(crate) port_link: Option<PathBuf>,
+    /// so101-pick: file that keeps the servos' EEPROM.
+    #[arg(long)]
+    pub(crate) eeprom: Option<PathBuf>,
+    /// Stop after this long, seconds. go2-walk: simulated time, 10 unless given.
+    #[arg(long)]
+    pub(crate) seconds: Option<f64>,
+    /// go2-walk: commanded forward speed, m/s.
+    #[arg(long, default_value_t = 0.6)]
+    pub(crate) speed: f64,
+    /// go2-walk: inference engine: auto, rten or ort.
+    #[arg(long, default_value = "auto")]
+    pub(crate) engine: EngineChoice,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Who drives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Operator {
+    /// Keys in this terminal.
+    Keyboard,
+    /// The scripted operator of a simulated task.
+    Scripted,
+    /// Joint commands from a ROS 2 topic (`joint_command`).
+    Topic,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Teleop {
+    #[command(flatten)]
+    pub(crate) robot: RobotArgs,
+    /// Who drives.
+    #[arg(long, value_enum, default_value = "keyboard")]
+    pub(crate) teleop: Operator,
+    /// Loop ticks a second.
+    #[arg(long, default_value_t = 60.0)]
+    pub(crate) rate: f64,
+    /// Stop after this long, seconds.
+    #[arg(long)]
+    pub(crate) seconds: Option<f64>,
+    /// Simulated task: start the episode of this seed first.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Record {
+    #[command(flatten)]
+    pub(crate) robot: RobotArgs,
+    /// Who drives.
+    #[arg(long, value_enum, default_value = "keyboard")]
+    pub(crate) teleop: Operator,
+    /// Folder of the dataset.
+    #[arg(long)]
+    pub(crate) dataset: PathBuf,
+    /// Append to the dataset if it exists.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// What the robot does, in words.
+    #[arg(long, default_value = "Pick up the cube and place it in the target zone.")]
+    pub(crate) task: String,
+    /// Episodes to record.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) episodes: u64,
+    /// Longest episode, seconds.
+    #[arg(long, default_value_t = 60.0)]
+    pub(crate) episode_time: f64,
+    /// Time between episodes to put things back, seconds (no wait in simulation).
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) reset_time: f64,
+    /// Rows and frames a second.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) fps: u32,
+    /// Video codec.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) codec: CodecArg,
+    /// Simulated task: seed of the first episode; each one after it adds one.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Video codec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CodecArg {
+    /// H.264 where there is an encoder, else AV1.
+    Auto,
+    /// H.264.
+    H264,
+    /// AV1.
+    Av1,
+}
+
+impl From<CodecArg> for sinew_datasets::Codec {
+    fn from(codec: CodecArg) -> Self {
+        match codec {
+            CodecArg::Auto => Self::Auto,
+            CodecArg::H264 => Self::H264,
+            CodecArg::Av1 => Self::Av1,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    #[command(flatten)]
+    pub(crate) robot: RobotArgs,
+    /// Folder of the dataset.
+    #[arg(long)]
+    pub(crate) dataset: PathBuf,
+    /// Episode to replay.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) episode: u64,
+    /// Simulated task: start the episode of this seed first.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) robot: RobotArgs,
+    /// Policy directory: an .onnx file and its policy.toml.
+    #[arg(long)]
+    pub(crate) policy: PathBuf,
+    /// Inference engine: auto, rten or ort.
+    #[arg(long, default_value = "auto")]
+    pub(crate) engine: EngineChoice,
+    /// Stop after this long, seconds.
+    #[arg(long)]
+    pub(crate) seconds: Option<f64>,
+    /// Simulated task: start the episode of this seed first, and stop at success.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    pub(crate) what: BenchWhat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchWhat {
+    /// The control loop and a device thread on an emulated bus: wake-up error, work time, ages.
+    Loop {
+        /// Loop and bus cycles a second.
+        #[arg(long, default_value_t = 1000.0)]
+        rate: f64,
+        /// How long, seconds.
+        #[arg(long, default_value_t = 10.0)]
+        seconds: f64,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Sync read and sync write of a robot, back to back.
+    Bus {
+        #[command(flatten)]
+        robot: RobotArgs,
+        /// Measure on an emulated bus with wire timing instead of a real port.
+        #[arg(long)]
+        emulated: bool,
+        /// Cycles.
+        #[arg(long, default_value_t = 2000)]
+        cycles: u32,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

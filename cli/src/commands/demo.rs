@@ -1,0 +1,197 @@
+//! `sinew demo`: the main job, whole, without hardware.
+
+use crate::args::Demo;
+use anyhow::Result;
+
+/// Runs the command.
+#[cfg(not(feature = "sim"))]
+pub(crate) fn demo(_args: &Demo) -> Result<()> {
+    Err(crate::failure::usage("this sinew was built without simulation; build it with `--features sim`"))
+}
+
+/// Runs the command.
+#[cfg(feature = "sim")]
+pub(crate) fn demo(args: &Demo) -> Result<()> {
+    simulated::run(args)
+}
+
+#[cfg(feature = "sim")]
+mod simulated {
+    use super::*;
+    use crate::args::{CodecArg, Operator, OutputArgs, Record, Replay, RobotArgs, Run};
+    use crate::commands::record::{self, Recorded};
+    use crate::commands::run::{self, Ran};
+    use crate::commands::teleop::stop_token;
+    use crate::commands::{record as recording, replay};
+    use crate::failure::{Interrupted, usage};
+    use crate::report;
+    use crate::session::SessionReport;
+    use crate::world::World;
+    use anyhow::Context;
+    use sinew_datasets::Dataset;
+    use sinew_datasets::video::side_by_side_mp4;
+    use sinew_sim::pick::realtime::{SimConfig, SimServer};
+    use std::path::{Path, PathBuf};
+    use std::sync::Arc;
+
+    /// Left in the output folder, so that only a demo's folder is ever emptied.
+    const MARK: &str = ".sinew-demo";
+    /// Longest policy run, seconds.
+    const POLICY_SECONDS: f64 = 25.0;
+    /// The policy's episode is not one of those recorded.
+    const POLICY_SEED_OFFSET: u64 = 1000;
+
+    #[derive(Debug, serde::Serialize)]
+    struct Everything {
+        recorded: Recorded,
+        replayed: SessionReport,
+        replay_success: bool,
+        policy: Ran,
+        video: PathBuf,
+        dataset: PathBuf,
+    }
+
+    pub(super) fn run(args: &Demo) -> Result<()> {
+        empty(&args.out)?;
+        let config = SimConfig { seed: args.seed, ..SimConfig::default() };
+        step(args, "starting the simulated SO-101 (MuJoCo, six emulated STS3215 servos, two cameras)");
+        let server = Arc::new(SimServer::start(&config).map_err(usage)?);
+        step(args, &format!("servo bus at {}", server.device().display()));
+        let all = phases(args, &server)?;
+        server.check()?;
+        if args.json {
+            println!("{}", serde_json::to_string_pretty(&all)?);
+        } else {
+            summarise(&all);
+        }
+        Ok(())
+    }
+
+    fn phases(args: &Demo, server: &Arc<SimServer>) -> Result<Everything> {
+        let world = World::Here(server.clone());
+        let robot = RobotArgs {
+            robot: "so101".to_owned(),
+            port: Some(server.device().to_string_lossy().into_owned()),
+            calibration: None,
+            bus_rate: 200.0,
+            sim: None,
+        };
+        let dataset = args.out.join("dataset");
+        step(args, &format!("recording {} episodes of the scripted operator", args.episodes));
+        let recorded = record::run(&record_args(args, &robot, &dataset), Some(world.clone()), stop_token()?)?;
+        end_if_interrupted(recorded.cause)?;
+        if !args.json {
+            recording::print_episodes(&recorded.episodes);
+        }
+        step(args, "replaying episode 0 through the driver");
+        let stop = stop_token()?;
+        let replay_args = Replay {
+            robot: robot.clone(),
+            dataset: dataset.clone(),
+            episode: 0,
+            seed: Some(args.seed),
+            output: quiet(),
+        };
+        let replayed = replay::run(&replay_args, Some(world.clone()), stop.clone())?;
+        end_if_interrupted(stop.cause())?;
+        let replay_success = server.success()?;
+        step(args, &format!("running the policy in {}", args.policy.display()));
+        let stop = stop_token()?;
+        let policy = run::drive(&run_args(args, robot), Some(world), stop.clone())?;
+        end_if_interrupted(stop.cause())?;
+        step(args, "joining what the cameras saw into one video");
+        let video = args.out.join("episodes.mp4");
+        montage(&dataset, &video)?;
+        Ok(Everything { recorded, replayed, replay_success, policy, video, dataset })
+    }
+
+    fn record_args(args: &Demo, robot: &RobotArgs, dataset: &Path) -> Record {
+        Record {
+            robot: robot.clone(),
+            teleop: Operator::Scripted,
+            dataset: dataset.to_owned(),
+            resume: false,
+            task: "Pick up the cube and place it in the target zone.".to_owned(),
+            episodes: args.episodes,
+            episode_time: 30.0,
+            reset_time: 0.0,
+            fps: 30,
+            codec: CodecArg::Auto,
+            seed: args.seed,
+            output: quiet(),
+        }
+    }
+
+    fn run_args(args: &Demo, robot: RobotArgs) -> Run {
+        Run {
+            robot,
+            policy: args.policy.clone(),
+            engine: args.engine,
+            seconds: Some(POLICY_SECONDS),
+            seed: Some(args.seed + POLICY_SEED_OFFSET),
+            output: quiet(),
+        }
+    }
+
+    fn quiet() -> OutputArgs {
+        OutputArgs { json: false, no_panel: true, view: None, topics: false, connect: vec![], listen: vec![], domain: 0 }
+    }
+
+    fn end_if_interrupted(cause: Option<sinew_runtime::stop::StopCause>) -> Result<()> {
+        if cause == Some(sinew_runtime::stop::StopCause::Signal) { Err(Interrupted.into()) } else { Ok(()) }
+    }
+
+    /// All cameras of all episodes, side by side, one episode after the other.
+    fn montage(dataset: &Path, video: &Path) -> Result<()> {
+        let dataset = Dataset::open(dataset)?;
+        let mut episodes = Vec::new();
+        for episode in dataset.episodes() {
+            let files = dataset.video_files(episode.index)?;
+            episodes.push(files.into_iter().map(|(_, path)| path).collect::<Vec<_>>());
+        }
+        side_by_side_mp4(&episodes, video, dataset.info().fps).context("the video could not be joined")?;
+        Ok(())
+    }
+
+    /// Makes the output folder, or empties that of an earlier demo.
+    fn empty(out: &Path) -> Result<()> {
+        let occupied = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
+        if occupied && !out.join(MARK).exists() {
+            return Err(usage(format!("{} is not empty and not from an earlier demo; choose another --out", out.display())));
+        }
+        if occupied {
+            std::fs::remove_dir_all(out).with_context(|| format!("cannot empty {}", out.display()))?;
+        }
+        std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+        std::fs::write(out.join(MARK), "").with_context(|| format!("cannot write in {}", out.display()))
+    }
+
+    fn step(args: &Demo, what: &str) {
+        if args.json {
+            eprintln!("==> {what}");
+        } else {
+            println!("==> {what}");
+        }
+    }
+
+    fn summarise(all: &Everything) {
+        let succeeded = |success: bool| if success { "success" } else { "FAILED" };
+        println!("\n==> report");
+        recording::print_episodes(&all.recorded.episodes);
+        println!("replay of episode 0: {}", succeeded(all.replay_success));
+        let policy = &all.policy;
+        println!(
+            "policy {} on {}: {} after {:.1} s",
+            policy.policy,
+            policy.engine,
+            succeeded(policy.success.unwrap_or(false)),
+            policy.seconds
+        );
+        println!("\nwhile recording:");
+        print!("{}", report::table(&all.recorded.session));
+        println!("\nwhile the policy ran:");
+        print!("{}", report::table(&all.policy.session));
+        println!("\ndataset (LeRobot v3.0)   {}", all.dataset.display());
+        println!("what the cameras saw     {}", all.video.display());
+    }
+}

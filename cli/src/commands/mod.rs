@@ -1,0 +1,26 @@
+//! One file a verb.
+
+mod bench;
+mod demo;
+mod doctor;
+mod record;
+mod replay;
+mod run;
+mod sim;
+mod teleop;
+
+use crate::args::Command;
+
+/// Runs a command to its end.
+pub(crate) fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Demo(args) => demo::demo(&args),
+        Command::Sim(args) => sim::sim(&args),
+        Command::Teleop(args) => teleop::teleop(&args),
+        Command::Record(args) => record::record(&args),
+        Command::Replay(args) => replay::replay(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Bench(args) => bench::bench(&args.what),
+        Command::Doctor(args) => doctor::doctor(&args),
+    }
+}

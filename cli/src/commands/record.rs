@@ -1,0 +1,243 @@
+//! `sinew record`: episodes into a LeRobot dataset.
+
+use super::teleop::{Driver, interrupted, open, stop_token};
+use crate::args::{Operator, Record};
+use crate::failure::usage;
+use crate::monitor::{self, Monitor};
+use crate::recording::{self, Counts};
+use crate::report;
+use crate::session::{Rates, Session, SessionReport, Setup};
+use crate::world::World;
+use anyhow::{Context, Result};
+use sinew_datasets::{Recorder, RecorderThread, SavedEpisode};
+use sinew_drivers::teleop::EpisodeCommand;
+use sinew_runtime::stop::{StopCause, StopToken};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Rows that wait for the recorder at most: seconds of a stuck disk.
+const RING_ROWS: usize = 300;
+/// Time that the scripted operator may take to be ready for the next episode.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// One recorded episode.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(crate) struct EpisodeResult {
+    pub(crate) index: u64,
+    pub(crate) seed: Option<u64>,
+    pub(crate) frames: u64,
+    pub(crate) seconds: f64,
+    /// Whether the simulated task was done at the end; absent on a real robot.
+    pub(crate) success: Option<bool>,
+    pub(crate) dropped_rows: u64,
+    pub(crate) saved_in_ms: f64,
+}
+
+/// What a recording made.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Recorded {
+    pub(crate) dataset: std::path::PathBuf,
+    pub(crate) episodes: Vec<EpisodeResult>,
+    pub(crate) incomplete_ticks: u64,
+    pub(crate) session: SessionReport,
+    #[serde(skip)]
+    pub(crate) cause: Option<StopCause>,
+}
+
+/// Runs the command.
+pub(crate) fn record(args: &Record) -> Result<()> {
+    let stop = stop_token()?;
+    let recorded = run(args, None, stop)?;
+    if args.output.json {
+        println!("{}", serde_json::to_string_pretty(&recorded)?);
+    } else {
+        print_episodes(&recorded.episodes);
+        print!("{}", report::table(&recorded.session));
+        println!("dataset: {}", recorded.dataset.display());
+    }
+    interrupted(recorded.cause)
+}
+
+/// One line an episode.
+pub(crate) fn print_episodes(episodes: &[EpisodeResult]) {
+    for episode in episodes {
+        let outcome = match episode.success {
+            Some(true) => "success",
+            Some(false) => "FAILED",
+            None => "recorded",
+        };
+        println!(
+            "episode {}: {outcome}, {} frames, {:.1} s, {} dropped, saved in {:.0} ms",
+            episode.index, episode.frames, episode.seconds, episode.dropped_rows, episode.saved_in_ms
+        );
+    }
+}
+
+/// Records, in the given world or the one that the arguments name.
+pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Result<Recorded> {
+    if args.fps == 0 || args.episodes == 0 {
+        return Err(usage("--fps and --episodes must be at least 1"));
+    }
+    let (rig, world, robot) = open(&args.robot, world)?;
+    let spec = recording::spec(&rig, &world, args.fps, args.codec.into());
+    let recorder = if args.resume && args.dataset.join("meta/info.json").exists() {
+        Recorder::resume(&args.dataset, &spec).map_err(usage)?
+    } else {
+        Recorder::create(&args.dataset, &spec).map_err(usage)?
+    };
+    let (recorder, rows) = RecorderThread::spawn(recorder, RING_ROWS)?;
+    let rates = Rates { bus_hz: args.robot.bus_rate, loop_hz: f64::from(args.fps) };
+    let mut setup = Setup::new(rig.clone(), robot, rates, stop.clone())?;
+    let (driver, source) = Driver::new(args.teleop, f64::from(args.fps), &mut setup, &rig, &world, &args.output)?;
+    setup.add_sink();
+    let wanted = monitor::prepare(&mut setup, &rig, &world, &args.output)?;
+    let mut session = setup.start(source, &world)?;
+    let monitor = Monitor::start(&mut session, wanted, &format!("{} · record", rig.blueprint.title), crate::keyboard::HELP)?;
+    let (counts, forwarder) = recording::forward(&rig, session.take_sink()?, rows)?;
+    let keyboard_blind = args.teleop == Operator::Keyboard && !monitor.has_panel();
+    let mut takes =
+        Takes { args, world: &world, driver: &driver, session: &session, monitor: &monitor, recorder: &recorder, stop: &stop };
+    let outcome = if keyboard_blind {
+        Err(usage("the keyboard needs a terminal; run this in one, or use --teleop scripted or topic"))
+    } else {
+        takes.record_all()
+    };
+    stop.request(StopCause::Finished);
+    let report = session.join();
+    monitor.finish();
+    // It ends with the session's rings.
+    let _ = forwarder.join();
+    let finished = recorder.finish();
+    driver.finish()?;
+    let session = report?;
+    let (episodes, cause) = (outcome?, stop.cause());
+    finished?;
+    Ok(Recorded { dataset: args.dataset.clone(), episodes, incomplete_ticks: incomplete(&counts), session, cause })
+}
+
+fn incomplete(counts: &Arc<Counts>) -> u64 {
+    counts.incomplete.load(Ordering::Relaxed)
+}
+
+/// How a take ended.
+enum TakeEnd {
+    Keep,
+    Redo,
+    Quit,
+}
+
+/// The takes of one recording.
+struct Takes<'a> {
+    args: &'a Record,
+    world: &'a World,
+    driver: &'a Driver,
+    session: &'a Session,
+    monitor: &'a Monitor,
+    recorder: &'a RecorderThread,
+    stop: &'a StopToken,
+}
+
+impl Takes<'_> {
+    fn record_all(&mut self) -> Result<Vec<EpisodeResult>> {
+        let mut episodes = Vec::new();
+        let mut seed = self.args.seed;
+        while (episodes.len() as u64) < self.args.episodes && !self.stop.is_set() {
+            let number = episodes.len() as u64 + 1;
+            self.prepare(seed, number)?;
+            if self.stop.is_set() {
+                break;
+            }
+            self.recorder.start_episode(&self.args.task)?;
+            let end = self.take(number);
+            match end {
+                TakeEnd::Redo => self.recorder.discard_episode()?,
+                TakeEnd::Quit if self.stop.cause() != Some(StopCause::Requested) => {
+                    self.recorder.discard_episode()?;
+                }
+                TakeEnd::Keep | TakeEnd::Quit => {
+                    episodes.push(self.save(seed, number)?);
+                    seed += 1;
+                }
+            }
+            if matches!(end, TakeEnd::Quit) {
+                break;
+            }
+        }
+        Ok(episodes)
+    }
+
+    /// Puts the world in order for the next take.
+    fn prepare(&self, seed: u64, number: u64) -> Result<()> {
+        self.monitor.phase(&format!("episode {number} of {}: getting ready", self.args.episodes), None);
+        if self.world.is_simulated() {
+            self.world.reset(seed)?;
+        } else if number > 1 {
+            self.pause(Duration::from_secs_f64(self.args.reset_time.clamp(0.0, 3600.0)));
+        }
+        if let Some(operator) = &self.driver.operator {
+            operator.restart();
+            self.pause(SETTLE);
+        }
+        Ok(())
+    }
+
+    fn pause(&self, time: Duration) {
+        let start = Instant::now();
+        while start.elapsed() < time && !self.stop.is_set() {
+            if self.driver.serve(self.monitor, self.session).is_some() {
+                return;
+            }
+            self.stop.wait(Duration::from_millis(10));
+        }
+    }
+
+    fn take(&self, number: u64) -> TakeEnd {
+        let phase = format!("episode {number} of {}", self.args.episodes);
+        let (start, longest) = (Instant::now(), self.args.episode_time);
+        loop {
+            let elapsed = start.elapsed().as_secs_f64();
+            self.monitor.phase(&phase, Some(elapsed / longest));
+            match self.driver.serve(self.monitor, self.session) {
+                Some(EpisodeCommand::Next) => return TakeEnd::Keep,
+                Some(EpisodeCommand::Redo) => return TakeEnd::Redo,
+                Some(EpisodeCommand::Quit) => {
+                    self.stop.request(StopCause::Requested);
+                    return TakeEnd::Quit;
+                }
+                None => {}
+            }
+            if self.stop.is_set() {
+                return TakeEnd::Quit;
+            }
+            if elapsed >= longest || self.driver.operator.as_ref().is_some_and(|operator| operator.is_done()) {
+                return TakeEnd::Keep;
+            }
+            self.stop.wait(Duration::from_millis(10));
+        }
+    }
+
+    fn save(&self, seed: u64, number: u64) -> Result<EpisodeResult> {
+        let success = self.success()?;
+        let start = Instant::now();
+        let SavedEpisode { summary, dropped_rows } =
+            self.recorder.save_episode().with_context(|| format!("episode {number} was not saved"))?;
+        Ok(EpisodeResult {
+            index: summary.episode,
+            seed: self.world.is_simulated().then_some(seed),
+            frames: summary.rows,
+            seconds: summary.duration_s,
+            success,
+            dropped_rows,
+            saved_in_ms: start.elapsed().as_secs_f64() * 1e3,
+        })
+    }
+
+    fn success(&self) -> Result<Option<bool>> {
+        #[cfg(feature = "sim")]
+        if let Some(task) = self.world.task_state()? {
+            return Ok(Some(task.success));
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,162 @@
+//! `sinew sim`: simulated worlds.
+
+use crate::args::Sim;
+use crate::failure::usage;
+use anyhow::Result;
+
+/// Runs the command.
+#[cfg(feature = "sim")]
+pub(crate) fn sim(args: &Sim) -> Result<()> {
+    match args.world.as_str() {
+        "so101-pick" => pick::serve(args),
+        "go2-walk" => go2::walk(args),
+        other => Err(usage(format!("there is no world {other}; known: so101-pick, go2-walk"))),
+    }
+}
+
+/// Runs the command.
+#[cfg(not(feature = "sim"))]
+pub(crate) fn sim(_args: &Sim) -> Result<()> {
+    Err(usage("this sinew was built without simulation; build it with `--features sim`"))
+}
+
+#[cfg(feature = "sim")]
+mod pick {
+    use super::*;
+    use crate::commands::teleop::{interrupted, stop_token};
+    use crate::world::{default_port, socket_of};
+    use sinew_drivers::emulator::Fault;
+    use sinew_runtime::stop::StopCause;
+    use sinew_sim::pick::realtime::{SimConfig, SimServer};
+    use std::time::{Duration, Instant};
+
+    /// Serves the world until it is stopped.
+    pub(super) fn serve(args: &Sim) -> Result<()> {
+        let stop = stop_token()?;
+        let faults = args.fault.iter().map(|f| f.parse::<Fault>().map_err(usage)).collect::<Result<Vec<_>>>()?;
+        let port = args.port_link.clone().unwrap_or_else(default_port);
+        let config = SimConfig {
+            seed: args.seed,
+            camera_fps: args.camera_fps,
+            wire_timing: !args.no_wire_timing,
+            faults,
+            socket: Some(socket_of(&port)),
+            port_link: Some(port),
+            eeprom: args.eeprom.clone(),
+            ..SimConfig::default()
+        };
+        let server = SimServer::start(&config).map_err(usage)?;
+        announce(&server, args)?;
+        let start = Instant::now();
+        let mut state = server.task_state()?;
+        while !stop.is_set() {
+            server.check()?;
+            let now = server.task_state()?;
+            if !args.json && (now.success, now.episode) != (state.success, state.episode) {
+                let what = if now.success { "success" } else { "episode began" };
+                eprintln!("  {:.1} s: {what} (seed {})", start.elapsed().as_secs_f64(), now.seed);
+            }
+            state = now;
+            if args.seconds.is_some_and(|seconds| start.elapsed().as_secs_f64() >= seconds) {
+                stop.request(StopCause::Finished);
+            }
+            stop.wait(Duration::from_millis(50));
+        }
+        server.stop()?;
+        // Ctrl-C is how this command ends.
+        let _ = interrupted(None);
+        Ok(())
+    }
+
+    fn announce(server: &SimServer, args: &Sim) -> Result<()> {
+        let device = server.device();
+        let cameras: Vec<_> = server.cameras().iter().map(|c| c.info().clone()).collect();
+        if args.json {
+            let socket = server.socket();
+            println!("{}", serde_json::json!({ "device": device, "socket": socket, "cameras": cameras, "seed": args.seed }));
+            return Ok(());
+        }
+        println!("so101-pick runs; servo bus at {}", device.display());
+        for camera in cameras {
+            println!("  camera {}: {}x{} at {} fps", camera.name, camera.width, camera.height, args.camera_fps);
+        }
+        let port = if device == default_port() { "sim".to_owned() } else { device.display().to_string() };
+        println!("drive it from another terminal:  sinew teleop --port {port} --teleop scripted");
+        Ok(())
+    }
+}
+
+#[cfg(feature = "sim")]
+mod go2 {
+    use super::*;
+    use crate::native;
+    use anyhow::anyhow;
+    use sinew_policies::{ModelBytes, Tensor};
+    use sinew_runtime::histogram::LatencyHistogram;
+    use sinew_sim::SimError;
+    use sinew_sim::go2::{ACTIONS, Go2Walk, OBSERVATION};
+    use std::time::Instant;
+
+    /// Walks, and says how far.
+    pub(super) fn walk(args: &Sim) -> Result<()> {
+        let seconds = args.seconds.unwrap_or(10.0);
+        if !(0.02..=3600.0).contains(&seconds) {
+            return Err(usage(format!("--seconds {seconds}: choose 0.02 to 3600")));
+        }
+        let folder = native::models()?.join("go2");
+        let model = ModelBytes::read(&folder.join("policy/policy.onnx")).map_err(usage)?;
+        let mut engine = args.engine.open(model, 1).map_err(usage)?;
+        let mut walk = Go2Walk::new(&folder, args.seed).map_err(usage)?;
+        walk.set_command([args.speed, 0.0, 0.0]);
+        let mut inputs = [Tensor::zeros(&[1, OBSERVATION])];
+        let mut outputs = [Tensor::zeros(&[1, ACTIONS])];
+        let mut latency = LatencyHistogram::new();
+        let start = Instant::now();
+        walk.run(seconds, |observation, actions| {
+            inputs[0].data.copy_from_slice(observation);
+            let asked = Instant::now();
+            engine.run(&inputs, &mut outputs).map_err(|problem| Stumble::Policy(problem.to_string()))?;
+            latency.record(asked.elapsed().as_nanos() as u64);
+            actions.copy_from_slice(&outputs[0].data);
+            Ok::<(), Stumble>(())
+        })
+        .map_err(|stumble| anyhow!("{stumble}"))?;
+        let took = start.elapsed().as_secs_f64();
+        let [x, y, z] = walk.base_position();
+        let distance = x.hypot(y);
+        let inference = latency.summary();
+        if args.json {
+            println!(
+                "{}",
+                serde_json::json!({
+                    "world": "go2-walk", "engine": engine.name(), "seconds": seconds, "command_m_s": args.speed,
+                    "distance_m": distance, "position_m": [x, y, z], "upright": walk.upright(), "wall_s": took,
+                    "inference": inference,
+                })
+            );
+        } else {
+            println!(
+                "{} after {seconds} s at {} m/s: {distance:.2} m away, trunk at {z:.2} m",
+                if walk.upright() { "upright" } else { "FALLEN" },
+                args.speed
+            );
+            println!(
+                "{} ran in {took:.1} s ({:.0}x real time); {} inference p50 {:.0} µs, p99 {:.0} µs",
+                "lockstep",
+                seconds / took,
+                engine.name(),
+                inference.p50_us,
+                inference.p99_us
+            );
+        }
+        if walk.upright() { Ok(()) } else { Err(anyhow!("the robot fell")) }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    enum Stumble {
+        #[error(transparent)]
+        Sim(#[from] SimError),
+        #[error("inference failed: {0}")]
+        Policy(String),
+    }
+}

@@ -1,0 +1,38 @@
+//! The `sinew` command: parses arguments, wires the libraries together, prints. What it wires is
+//! in [`session`] (a robot, its threads and what listens to them) and [`source`] (who decides the
+//! next action); one file in [`commands`] a verb.
+
+mod args;
+mod commands;
+mod failure;
+mod keyboard;
+mod monitor;
+mod native;
+mod panel;
+mod recording;
+mod report;
+mod session;
+mod source;
+#[cfg(feature = "topics")]
+mod topics;
+mod units;
+mod view;
+mod world;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()),
+        )
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
+    match commands::run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::explain(&error),
+    }
+}

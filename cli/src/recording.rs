@@ -1,0 +1,95 @@
+//! From the loop's ticks to rows of a LeRobot dataset.
+
+use crate::session::Rig;
+use crate::world::World;
+use anyhow::{Context, Result};
+use sinew_datasets::{CameraSpec, Codec, DatasetSpec, ExtraSpec, LoopRow, Offered, RowSender};
+use sinew_runtime::control::{TickFlags, TickRecord};
+use sinew_runtime::ring::RingReader;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What a recording of this robot in this world holds.
+///
+/// The extra columns keep what LeRobot's synthetic `timestamp` hides: when the joints were really
+/// measured, and how old each input was when the action was decided.
+pub(crate) fn spec(rig: &Rig, world: &World, fps: u32, codec: Codec) -> DatasetSpec {
+    let names = rig.units.names().to_vec();
+    let cameras = world.cameras();
+    let mut timing = vec!["tick_s".to_owned(), "state_capture_s".to_owned()];
+    timing.extend(cameras.iter().map(|camera| format!("{}_capture_s", camera.name)));
+    DatasetSpec {
+        robot_type: rig.blueprint.robot_type.clone(),
+        fps,
+        state_names: names.clone(),
+        action_names: names,
+        cameras: cameras
+            .into_iter()
+            .map(|camera| CameraSpec { name: camera.name, width: camera.width, height: camera.height })
+            .collect(),
+        extras: vec![ExtraSpec { name: "timing".to_owned(), entries: timing }],
+        codec,
+    }
+}
+
+/// Counts of the thread that turns ticks into rows.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Rows offered to the recorder and taken.
+    pub(crate) rows: AtomicU64,
+    /// Ticks left out because an input or the action was missing.
+    pub(crate) incomplete: AtomicU64,
+    /// Rows that the recorder had no room for.
+    pub(crate) dropped: AtomicU64,
+}
+
+/// Offers every complete tick to the recorder until the session ends.
+pub(crate) fn forward(
+    rig: &Rig,
+    mut ticks: RingReader<TickRecord>,
+    mut rows: RowSender,
+) -> Result<(Arc<Counts>, JoinHandle<()>)> {
+    let counts = Arc::new(Counts::default());
+    let (shared, units) = (counts.clone(), rig.units.clone());
+    let thread = std::thread::Builder::new().name("recording".into()).spawn(move || {
+        loop {
+            let closed = ticks.is_closed();
+            while let Some(record) = ticks.pop() {
+                let counter = match complete_row(&record, &units).map(|row| rows.offer(row)) {
+                    Some(Offered::Taken) => &shared.rows,
+                    Some(Offered::Dropped) => &shared.dropped,
+                    Some(Offered::Idle) => continue,
+                    None => &shared.incomplete,
+                };
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+            if closed {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    });
+    Ok((counts, thread.context("cannot start the recording thread")?))
+}
+
+/// The row of a tick that has an action, a joint state and a frame of each camera.
+fn complete_row(record: &TickRecord, units: &sinew_hardware::Units) -> Option<LoopRow> {
+    let tick = &record.tick;
+    if !tick.flags.contains(TickFlags::ACTED) || tick.flags.contains(TickFlags::NO_FRAME) {
+        return None;
+    }
+    let mut row = LoopRow::default();
+    let joints = tick.state.len;
+    units.to_lerobot(tick.state.positions(), &mut row.state[..joints]);
+    units.to_lerobot(tick.target.positions(), &mut row.action[..joints]);
+    let seconds = |nanos: u64| nanos as f64 * 1e-9;
+    row.extra[0] = seconds(tick.started_ns);
+    row.extra[1] = seconds(tick.state.captured_ns);
+    for camera in 0..tick.cameras.min(row.frames.len()) {
+        row.extra[2 + camera] = seconds(tick.frames[camera].captured_ns);
+        row.frames[camera].clone_from(&record.frames[camera]);
+    }
+    Some(row)
+}

@@ -1,0 +1,155 @@
+//! Everything that can go wrong with a dataset, said so that a person can act on it.
+
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Shorthand for results of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a dataset could not be written or read.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The file system refused.
+    #[error("cannot {action} {}: {source}; check the path, its permissions and the free space", path.display())]
+    Io {
+        /// What was being done, as a verb.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's own words.
+        source: std::io::Error,
+    },
+    /// The description of the dataset to record makes no sense.
+    #[error("cannot record this dataset: {problem}")]
+    Spec {
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// A metadata or data file does not say what the format requires.
+    #[error("{}: {problem}; the file is damaged or not LeRobot v3.0", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is missing or wrong in it.
+        problem: String,
+    },
+    /// A row does not fit the dataset.
+    #[error("episode {episode}, row {row}: {problem}")]
+    Row {
+        /// Episode index.
+        episode: u64,
+        /// Row within the episode, from 0.
+        row: u64,
+        /// What does not fit.
+        problem: String,
+    },
+    /// A call at a time when it has no meaning.
+    #[error("{problem}")]
+    Order {
+        /// What was called when, and what to call first.
+        problem: &'static str,
+    },
+    /// Encoding or decoding failed.
+    #[error("video {}: {problem}", path.display())]
+    Video {
+        /// The video file.
+        path: PathBuf,
+        /// The codec's own words and what to do.
+        problem: String,
+    },
+    /// This build cannot handle video.
+    #[error(
+        "this program was built without video support; build with the feature `gstreamer` to use cameras"
+    )]
+    NoVideo,
+    /// No usable encoder is installed.
+    #[error(
+        "no {wanted} encoder found in GStreamer; install gstreamer1.0-plugins-ugly (x264enc) or gstreamer1.0-plugins-bad (openh264enc, av1enc)"
+    )]
+    NoEncoder {
+        /// The codec that was asked for.
+        wanted: &'static str,
+    },
+    /// A video has not as many frames as the episode has rows.
+    #[error(
+        "episode {episode} was not saved: camera {camera} has {frames} video frames for {rows} rows"
+    )]
+    Misaligned {
+        /// Episode index.
+        episode: u64,
+        /// Feature name of the camera.
+        camera: String,
+        /// Rows recorded.
+        rows: u64,
+        /// Frames found in the finished video file.
+        frames: u64,
+    },
+    /// Somebody else records here.
+    #[error("{} is being recorded by another process; stop it or choose another folder", root.display())]
+    Locked {
+        /// Dataset folder.
+        root: PathBuf,
+    },
+    /// There is a dataset already.
+    #[error("{} holds a dataset already; resume it or choose another folder", root.display())]
+    Exists {
+        /// Dataset folder.
+        root: PathBuf,
+    },
+    /// The dataset to resume was recorded with a different robot, rate or camera set.
+    #[error("cannot append to {}: {problem}; record into a new folder", root.display())]
+    Incompatible {
+        /// Dataset folder.
+        root: PathBuf,
+        /// What differs.
+        problem: String,
+    },
+    /// The dataset has no such episode or feature.
+    #[error("{} has no {what}; it has {available}", root.display())]
+    NotFound {
+        /// Dataset folder.
+        root: PathBuf,
+        /// What was asked for.
+        what: String,
+        /// What there is.
+        available: String,
+    },
+    /// The recorder's thread is gone.
+    #[error("the recorder thread stopped: {problem}")]
+    Thread {
+        /// Why, as far as known.
+        problem: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+
+    pub(crate) fn corrupt(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Corrupt {
+            path: path.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    pub(crate) fn spec(problem: impl Into<String>) -> Self {
+        Self::Spec {
+            problem: problem.into(),
+        }
+    }
+
+    #[cfg(feature = "gstreamer")]
+    pub(crate) fn video(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Video {
+            path: path.to_owned(),
+            problem: problem.into(),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The LeRobot v3.0 dataset: recording, reading, video and statistics.
+//!
+//! Data's path through a recording: the control loop offers a [`LoopRow`] to [`RowSender`]
+//! (wait-free) → the thread of [`RecorderThread`] gives it to [`Recorder`] → numbers are kept in
+//! memory, frames go to one [`video::VideoWriter`] a camera → on
+//! [`RecorderThread::save_episode`] the files are finished, flushed, counted against each other and
+//! moved into place, `meta/info.json` last. Reading goes through [`Dataset`].
+//!
+//! Read first: `recorder.rs` for what an episode is on disk, then `info.rs` and `features.rs` for
+//! the format's head. The layout is LeRobot's at every moment after an episode is saved.
+//!
+//! Features: `gstreamer` for cameras; without it the types exist and refuse cameras. `interop`
+//! enables the tests that need the real lerobot package.
+
+mod data;
+mod episodes;
+mod error;
+mod features;
+mod fsio;
+mod info;
+pub mod mp4;
+mod reader;
+mod recorder;
+mod resume;
+pub mod stats;
+mod table;
+mod tasks;
+mod thread;
+pub mod video;
+
+pub use episodes::{Episode, VideoSpan};
+pub use error::{Error, Result};
+pub use features::{
+    ACTION, CameraSpec, Codec, DEFAULT_FEATURES, DatasetSpec, ExtraSpec, Feature, Features, IMAGES,
+    STATE,
+};
+pub use info::{CHUNKS_SIZE, CODEBASE_VERSION, DATA_PATH, FileIndex, Info, VIDEO_PATH};
+pub use reader::{Dataset, Series};
+pub use recorder::{EpisodeSummary, Recorder, Row};
+pub use tasks::Tasks;
+pub use thread::{
+    LoopRow, MAX_CAMERAS, MAX_EXTRA, Offered, RecorderThread, RowSender, SavedEpisode,
+};

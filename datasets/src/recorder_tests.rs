@@ -1,0 +1,246 @@
+//! Recording without cameras; videos are tested in `tests/recording.rs`.
+
+use super::*;
+use crate::features::{Codec, ExtraSpec};
+use crate::reader::Dataset;
+
+fn spec() -> DatasetSpec {
+    DatasetSpec {
+        robot_type: "so101_follower".into(),
+        fps: 30,
+        state_names: vec!["a.pos".into(), "b.pos".into()],
+        action_names: vec!["a.pos".into(), "b.pos".into()],
+        cameras: vec![],
+        extras: vec![ExtraSpec {
+            name: "timing.capture_s".into(),
+            entries: vec!["state_s".into()],
+        }],
+        codec: Codec::Auto,
+    }
+}
+
+fn fill(recorder: &mut Recorder, task: &str, rows: usize, offset: f32) {
+    recorder.start_episode(task).unwrap();
+    for i in 0..rows {
+        let x = offset + i as f32;
+        recorder
+            .add(Row {
+                state: &[x, -x],
+                action: &[2.0 * x, 0.5],
+                extra: &[f64::from(x) / 30.0],
+                frames: &[],
+            })
+            .unwrap();
+    }
+}
+
+#[test]
+fn episodes_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
+    fill(&mut recorder, "pick", 5, 0.0);
+    recorder.save_episode().unwrap();
+    fill(&mut recorder, "thrown away", 9, 0.0);
+    recorder.discard_episode().unwrap();
+    fill(&mut recorder, "place", 3, 100.0);
+    let summary = recorder.save_episode().unwrap();
+    assert_eq!(
+        (summary.episode, summary.rows, summary.task.as_str()),
+        (1, 3, "place")
+    );
+    recorder.finalize().unwrap();
+
+    assert!(!dir.path().join(STAGING).exists());
+    let dataset = Dataset::open(dir.path()).unwrap();
+    assert_eq!(dataset.tasks(), ["pick", "place"]);
+    assert_eq!(
+        (dataset.info().total_episodes, dataset.info().total_frames),
+        (2, 8)
+    );
+    let actions = dataset.actions(1).unwrap();
+    assert_eq!(
+        (actions.len(), actions.names.as_slice()),
+        (3, ["a.pos".to_owned(), "b.pos".to_owned()].as_slice())
+    );
+    assert_eq!(actions.row(2), Some(&[204.0, 0.5][..]));
+    assert_eq!(dataset.series(1, "index").unwrap().values, [5.0, 6.0, 7.0]);
+    assert_eq!(dataset.series(1, "task_index").unwrap().values, [1.0; 3]);
+    assert_eq!(
+        dataset.series(0, "timestamp").unwrap().values[4],
+        f64::from(4.0_f32 / 30.0)
+    );
+    assert!(matches!(dataset.states(2), Err(Error::NotFound { .. })));
+}
+
+#[test]
+fn resumed_dataset_equals_one_made_at_once() {
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut recorder = Recorder::create(whole.path(), &spec()).unwrap();
+    for i in 0..3 {
+        fill(&mut recorder, "pick", 4 + i, i as f32);
+        recorder.save_episode().unwrap();
+    }
+    for i in 0..3 {
+        let mut recorder = if i == 0 {
+            Recorder::create(parts.path(), &spec())
+        } else {
+            Recorder::resume(parts.path(), &spec())
+        }
+        .unwrap();
+        fill(&mut recorder, "pick", 4 + i, i as f32);
+        recorder.save_episode().unwrap();
+    }
+    for file in [
+        "meta/info.json",
+        "meta/stats.json",
+        "meta/tasks.parquet",
+        "data/chunk-000/file-002.parquet",
+        "meta/episodes/chunk-000/file-002.parquet",
+    ] {
+        let read = |dir: &Path| std::fs::read(dir.join(file)).unwrap();
+        assert_eq!(read(whole.path()), read(parts.path()), "{file}");
+    }
+}
+
+#[test]
+fn interrupted_commit_leaves_earlier_episodes_and_can_be_resumed() {
+    for step in 0.. {
+        let dir = tempfile::tempdir().unwrap();
+        let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
+        fill(&mut recorder, "pick", 5, 0.0);
+        recorder.save_episode().unwrap();
+        fill(&mut recorder, "another task", 7, 50.0);
+        let interrupted = recorder.save_stopping_before(Some(step)).is_err();
+        drop(recorder);
+        if !interrupted {
+            assert_eq!(step, 5, "data, tasks, episode, stats, info");
+            return;
+        }
+        let dataset = Dataset::open(dir.path()).unwrap();
+        assert_eq!(dataset.episodes().len(), 1, "before step {step}");
+        assert_eq!(dataset.actions(0).unwrap().len(), 5);
+
+        let mut recorder = Recorder::resume(dir.path(), &spec()).unwrap();
+        fill(&mut recorder, "third", 2, 90.0);
+        recorder.save_episode().unwrap();
+        recorder.finalize().unwrap();
+        let dataset = Dataset::open(dir.path()).unwrap();
+        assert_eq!(
+            dataset.actions(1).unwrap().values,
+            [180.0, 0.5, 182.0, 0.5],
+            "after step {step}"
+        );
+        let task = dataset.series(1, "task_index").unwrap().values[0] as usize;
+        assert_eq!(dataset.tasks()[task], "third");
+    }
+}
+
+#[test]
+fn abandoned_episode_leaves_no_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
+    fill(&mut recorder, "pick", 5, 0.0);
+    drop(recorder);
+    assert_eq!(Dataset::open(dir.path()).unwrap().episodes().len(), 0);
+}
+
+#[test]
+fn wrong_rows_are_refused_and_the_episode_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
+    fill(&mut recorder, "pick", 1, 0.0);
+    let bad = [
+        Row {
+            state: &[0.0],
+            action: &[0.0, 0.0],
+            extra: &[0.0],
+            frames: &[],
+        },
+        Row {
+            state: &[0.0, f32::NAN],
+            action: &[0.0, 0.0],
+            extra: &[0.0],
+            frames: &[],
+        },
+        Row {
+            state: &[0.0, 0.0],
+            action: &[0.0, 0.0],
+            extra: &[],
+            frames: &[],
+        },
+        Row {
+            state: &[0.0, 0.0],
+            action: &[0.0, 0.0],
+            extra: &[0.0],
+            frames: &[Arc::new(Frame::new(2, 2, vec![0; 12]))],
+        },
+    ];
+    for row in bad {
+        assert!(matches!(recorder.add(row), Err(Error::Row { row: 1, .. })));
+    }
+    assert_eq!(recorder.save_episode().unwrap().rows, 1);
+}
+
+#[test]
+fn calls_out_of_order_are_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
+    assert!(matches!(recorder.save_episode(), Err(Error::Order { .. })));
+    recorder.start_episode("pick").unwrap();
+    assert!(matches!(
+        recorder.start_episode("pick"),
+        Err(Error::Order { .. })
+    ));
+    assert!(
+        matches!(recorder.save_episode(), Err(Error::Order { .. })),
+        "no rows"
+    );
+    assert!(recorder.start_episode("  ").is_err());
+    assert!(matches!(
+        Recorder::create(dir.path(), &spec()),
+        Err(Error::Exists { .. })
+    ));
+    assert!(matches!(
+        Recorder::resume(dir.path(), &spec()),
+        Err(Error::Locked { .. })
+    ));
+}
+
+#[test]
+fn another_robot_cannot_be_appended() {
+    let dir = tempfile::tempdir().unwrap();
+    Recorder::create(dir.path(), &spec())
+        .unwrap()
+        .finalize()
+        .unwrap();
+    let changes: [fn(&mut DatasetSpec); 4] = [
+        |s| s.fps = 50,
+        |s| s.extras.clear(),
+        |s| s.state_names[0] = "x.pos".into(),
+        |s| s.state_names.push("c.pos".into()),
+    ];
+    for change in changes {
+        let mut other = spec();
+        change(&mut other);
+        assert!(
+            matches!(
+                Recorder::resume(dir.path(), &other),
+                Err(Error::Incompatible { .. })
+            ),
+            "{other:?}"
+        );
+    }
+    Recorder::resume(dir.path(), &spec()).unwrap();
+}
+
+#[test]
+fn info_json_is_lerobots_to_the_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    Recorder::create(dir.path(), &spec()).unwrap();
+    let text = std::fs::read_to_string(Info::path(dir.path())).unwrap();
+    let (start, end) = (
+        "{\n    \"codebase_version\": \"v3.0\",\n    \"fps\": 30,\n    \"features\": {\n        \"observation.state\": {\n            \"dtype\": \"float32\",\n            \"shape\": [\n                2\n            ],\n            \"names\": [\n                \"a.pos\",\n",
+        "    \"total_episodes\": 0,\n    \"total_frames\": 0,\n    \"total_tasks\": 0,\n    \"chunks_size\": 1000,\n    \"data_files_size_in_mb\": 100,\n    \"video_files_size_in_mb\": 200,\n    \"data_path\": \"data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet\",\n    \"video_path\": null,\n    \"robot_type\": \"so101_follower\",\n    \"splits\": {\n        \"train\": \"0:0\"\n    }\n}",
+    );
+    assert!(text.starts_with(start) && text.ends_with(end), "{text}");
+}

@@ -1,0 +1,156 @@
+//! What a recorder needs to begin or to go on with a dataset: the claim on its folder, the encoder,
+//! the check that the robot is the same, and the numbers of the next files.
+
+use crate::episodes::Episode;
+use crate::error::{Error, Result};
+use crate::features::{Codec, DatasetSpec, Features};
+use crate::fsio;
+use crate::info::{FileIndex, Info};
+use crate::video::{Encoder, VideoSpec, pick_encoder};
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+/// Where an episode is put together; hidden, so that no reader takes it for data.
+pub(crate) const STAGING: &str = ".recording";
+
+/// Numbers of the files that the next episode will get.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NextFiles {
+    pub(crate) data: FileIndex,
+    pub(crate) meta: FileIndex,
+    /// One a camera.
+    pub(crate) videos: Vec<FileIndex>,
+}
+
+impl NextFiles {
+    pub(crate) fn after(episodes: &[Episode], spec: &DatasetSpec, chunks_size: u64) -> Self {
+        let next = |files: &mut dyn Iterator<Item = FileIndex>| {
+            files
+                .max()
+                .map_or(FileIndex::default(), |f| f.next(chunks_size))
+        };
+        Self {
+            data: next(&mut episodes.iter().map(|e| e.data)),
+            meta: next(&mut episodes.iter().map(|e| e.meta)),
+            videos: spec
+                .cameras
+                .iter()
+                .map(|camera| {
+                    let key = camera.key();
+                    next(
+                        &mut episodes
+                            .iter()
+                            .flat_map(|e| &e.videos)
+                            .filter(|v| v.key == key)
+                            .map(|v| v.file),
+                    )
+                })
+                .collect(),
+        }
+    }
+
+    pub(crate) fn advanced(&self, chunks_size: u64) -> Self {
+        Self {
+            data: self.data.next(chunks_size),
+            meta: self.meta.next(chunks_size),
+            videos: self.videos.iter().map(|v| v.next(chunks_size)).collect(),
+        }
+    }
+}
+
+pub(crate) fn features(spec: &DatasetSpec, encoder: Option<Encoder>) -> Features {
+    spec.features(|camera| {
+        let encoder = encoder.unwrap_or(Encoder::X264);
+        VideoSpec::recording(camera.width, camera.height, spec.fps, encoder).lerobot_info()
+    })
+}
+
+/// The encoder to record with; a dataset that is resumed keeps its codec.
+pub(crate) fn choose_encoder(
+    spec: &DatasetSpec,
+    recorded: Option<Codec>,
+) -> Result<Option<Encoder>> {
+    if spec.cameras.is_empty() {
+        return Ok(None);
+    }
+    let codec = if spec.codec == Codec::Auto {
+        recorded.unwrap_or(Codec::Auto)
+    } else {
+        spec.codec
+    };
+    pick_encoder(codec).map(Some)
+}
+
+pub(crate) fn recorded_codec(info: &Info) -> Option<Codec> {
+    let key = info.features.video_keys().next()?;
+    match info
+        .features
+        .get(key)?
+        .info
+        .as_ref()?
+        .get("video.codec")?
+        .as_str()?
+    {
+        "h264" => Some(Codec::H264),
+        "av1" => Some(Codec::Av1),
+        _ => None,
+    }
+}
+
+pub(crate) fn check_compatible(
+    root: &Path,
+    info: &Info,
+    spec: &DatasetSpec,
+    wanted: &Features,
+) -> Result<()> {
+    let refuse = |problem: String| {
+        Err(Error::Incompatible {
+            root: root.to_owned(),
+            problem,
+        })
+    };
+    if info.fps != spec.fps {
+        return refuse(format!("it has {} fps, not {}", info.fps, spec.fps));
+    }
+    if info.features.0.len() != wanted.0.len() {
+        return refuse(format!(
+            "it has the features {}, not {}",
+            info.features.listing(),
+            wanted.listing()
+        ));
+    }
+    for ((had, feature), (want, new)) in info.features.0.iter().zip(&wanted.0) {
+        if had != want || feature.dtype != new.dtype || feature.shape != new.shape {
+            return refuse(format!(
+                "its feature {had} ({} {:?}) is not {want} ({} {:?})",
+                feature.dtype, feature.shape, new.dtype, new.shape
+            ));
+        }
+        if !feature.is_camera() && feature.entry_names() != new.entry_names() {
+            return refuse(format!(
+                "the entries of {had} are {}, not {}",
+                feature.names, new.names
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the staging folder and claims the dataset for this process.
+pub(crate) fn lock(root: &Path) -> Result<File> {
+    let staging = root.join(STAGING);
+    fsio::create_dir(&staging)?;
+    let path = staging.join("lock");
+    let file = File::create(&path).map_err(Error::io("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked {
+            root: root.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(Error::Io {
+            action: "lock",
+            path,
+            source,
+        }),
+    }
+}

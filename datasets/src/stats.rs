@@ -1,0 +1,350 @@
+//! Statistics of each feature, as LeRobot computes them.
+//!
+//! Vectors: minimum, maximum, mean, population standard deviation and five quantiles for each
+//! entry. LeRobot takes quantiles from a histogram of 5000 bins; here they are the exact values
+//! that its histogram approximates (the smallest value with at least `q·n` values at or below it).
+//! Cameras: the same for each colour channel over downscaled images, divided by 255. Every frame
+//! counts (LeRobot's streaming mode), because sampling would need the episode's length beforehand.
+
+use crate::error::{Error, Result};
+use crate::info::to_indented_json;
+use serde_json::{Map, Value, json};
+use sinew_runtime::frame::Frame;
+
+/// Quantiles and their names.
+pub const QUANTILES: [(&str, f64); 5] = [
+    ("q01", 0.01),
+    ("q10", 0.1),
+    ("q50", 0.5),
+    ("q90", 0.9),
+    ("q99", 0.99),
+];
+/// Names of the values besides `count`, in LeRobot's order (which has `count` after `std`).
+pub(crate) const VALUE_NAMES: [&str; 9] = [
+    "min", "max", "mean", "std", "q01", "q10", "q50", "q90", "q99",
+];
+
+/// Images are downscaled when their larger side has at least this many pixels …
+const DOWNSCALE_FROM: u32 = 300;
+/// … towards this many.
+const DOWNSCALE_TO: u32 = 150;
+
+/// Statistics of one feature: one value for each vector entry or colour channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeatureStats {
+    /// Smallest values.
+    pub min: Vec<f64>,
+    /// Largest values.
+    pub max: Vec<f64>,
+    /// Means.
+    pub mean: Vec<f64>,
+    /// Population standard deviations.
+    pub std: Vec<f64>,
+    /// 1 %, 10 %, 50 %, 90 % and 99 % quantiles.
+    pub quantiles: [Vec<f64>; 5],
+    /// Number of rows, or images, that went in.
+    pub count: u64,
+    /// Whether it is a camera: written with shape (3, 1, 1), values in 0..1.
+    pub camera: bool,
+}
+
+impl FeatureStats {
+    /// Statistics of a column group: `values` holds rows of `width` entries.
+    pub fn of_rows(values: &[f64], width: usize) -> Self {
+        let rows = values.len().checked_div(width).unwrap_or(0);
+        let mut stats = Self::empty(width, false);
+        stats.count = rows as u64;
+        if rows == 0 {
+            return stats;
+        }
+        let mut column = Vec::with_capacity(rows);
+        for entry in 0..width {
+            column.clear();
+            column.extend(values.iter().skip(entry).step_by(width));
+            column.sort_unstable_by(f64::total_cmp);
+            let mean = column.iter().sum::<f64>() / rows as f64;
+            let variance = column.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / rows as f64;
+            stats.min[entry] = column[0];
+            stats.max[entry] = column[rows - 1];
+            stats.mean[entry] = mean;
+            stats.std[entry] = variance.sqrt();
+            for (slot, (_, q)) in stats.quantiles.iter_mut().zip(QUANTILES) {
+                slot[entry] = column[rank(q, rows as u64) as usize];
+            }
+        }
+        stats
+    }
+
+    /// Zeros of the given width.
+    pub(crate) fn empty(width: usize, camera: bool) -> Self {
+        let zeros = || vec![0.0; width];
+        Self {
+            min: zeros(),
+            max: zeros(),
+            mean: zeros(),
+            std: zeros(),
+            quantiles: std::array::from_fn(|_| zeros()),
+            count: 0,
+            camera,
+        }
+    }
+
+    /// The values called `name` (see [`VALUE_NAMES`]).
+    pub(crate) fn value(&self, name: &str) -> &[f64] {
+        match name {
+            "min" => &self.min,
+            "max" => &self.max,
+            "mean" => &self.mean,
+            "std" => &self.std,
+            _ => QUANTILES
+                .iter()
+                .position(|(n, _)| *n == name)
+                .map_or(&[], |i| &self.quantiles[i]),
+        }
+    }
+
+    /// Mutable access to the values called `name`.
+    pub(crate) fn value_mut(&mut self, name: &str) -> Option<&mut Vec<f64>> {
+        Some(match name {
+            "min" => &mut self.min,
+            "max" => &mut self.max,
+            "mean" => &mut self.mean,
+            "std" => &mut self.std,
+            _ => &mut self.quantiles[QUANTILES.iter().position(|(n, _)| *n == name)?],
+        })
+    }
+
+    /// Adds another episode's statistics: exact for minimum, maximum, mean and deviation;
+    /// count-weighted means for quantiles, which is what LeRobot 0.6.1 writes.
+    pub fn merge(&mut self, other: &Self) {
+        if self.count == 0 {
+            *self = other.clone();
+            return;
+        }
+        let (a, b) = (self.count as f64, other.count as f64);
+        let total = a + b;
+        for i in 0..self.mean.len().min(other.mean.len()) {
+            let mean = (self.mean[i] * a + other.mean[i] * b) / total;
+            let spread = |std: f64, m: f64| std * std + (m - mean).powi(2);
+            let variance = (spread(self.std[i], self.mean[i]) * a
+                + spread(other.std[i], other.mean[i]) * b)
+                / total;
+            self.mean[i] = mean;
+            self.std[i] = variance.sqrt();
+            self.min[i] = self.min[i].min(other.min[i]);
+            self.max[i] = self.max[i].max(other.max[i]);
+            for (mine, theirs) in self.quantiles.iter_mut().zip(&other.quantiles) {
+                mine[i] = (mine[i] * a + theirs[i] * b) / total;
+            }
+        }
+        self.count += other.count;
+    }
+
+    fn to_json(&self) -> Value {
+        let shaped = |values: &[f64]| -> Value {
+            if self.camera {
+                values.iter().map(|v| json!([[v]])).collect()
+            } else {
+                json!(values)
+            }
+        };
+        let mut object = Map::new();
+        for name in VALUE_NAMES {
+            object.insert(name.into(), shaped(self.value(name)));
+            if name == "std" {
+                object.insert("count".into(), json!([self.count]));
+            }
+        }
+        Value::Object(object)
+    }
+}
+
+/// Index of the quantile `q` among `n` sorted values.
+fn rank(q: f64, n: u64) -> u64 {
+    ((q * n as f64).ceil() as u64).clamp(1, n) - 1
+}
+
+/// Statistics of all features of a dataset, or of one episode, in feature order.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Stats(pub Vec<(String, FeatureStats)>);
+
+impl Stats {
+    /// Statistics of the feature `name`.
+    pub fn get(&self, name: &str) -> Option<&FeatureStats> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, s)| s)
+    }
+
+    /// Adds an episode.
+    pub fn merge(&mut self, episode: &Self) {
+        for (name, theirs) in &episode.0 {
+            match self.0.iter_mut().find(|(n, _)| n == name) {
+                Some((_, mine)) => mine.merge(theirs),
+                None => self.0.push((name.clone(), theirs.clone())),
+            }
+        }
+    }
+
+    /// The contents of `meta/stats.json`.
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
+        let object: Map<String, Value> = self
+            .0
+            .iter()
+            .map(|(n, s)| (n.clone(), s.to_json()))
+            .collect();
+        // JSON has no NaN; a reader would meet `null` where it wants a number.
+        let finite = |s: &FeatureStats| {
+            VALUE_NAMES
+                .iter()
+                .all(|n| s.value(n).iter().all(|v| v.is_finite()))
+        };
+        if let Some((name, _)) = self.0.iter().find(|(_, s)| !finite(s)) {
+            return Err(Error::spec(format!(
+                "{name} has values that are not finite numbers"
+            )));
+        }
+        to_indented_json(&object)
+    }
+}
+
+/// Statistics of one camera, gathered frame by frame.
+#[derive(Debug)]
+pub struct ImageStats {
+    histogram: [Box<[u64; 256]>; 3],
+    frames: u64,
+}
+
+impl Default for ImageStats {
+    fn default() -> Self {
+        Self {
+            histogram: std::array::from_fn(|_| Box::new([0; 256])),
+            frames: 0,
+        }
+    }
+}
+
+impl ImageStats {
+    /// Adds an image: every k-th pixel of every k-th row where it is large.
+    pub fn add(&mut self, frame: &Frame) {
+        let step = downscale_step(frame.width, frame.height);
+        for row in frame
+            .data
+            .chunks_exact(3 * frame.width as usize)
+            .step_by(step)
+        {
+            for pixel in row.chunks_exact(3).step_by(step) {
+                self.histogram[0][usize::from(pixel[0])] += 1;
+                self.histogram[1][usize::from(pixel[1])] += 1;
+                self.histogram[2][usize::from(pixel[2])] += 1;
+            }
+        }
+        self.frames += 1;
+    }
+
+    /// The statistics so far, in 0..1.
+    pub fn finish(&self) -> FeatureStats {
+        let mut stats = FeatureStats::empty(3, true);
+        stats.count = self.frames;
+        for (channel, histogram) in self.histogram.iter().enumerate() {
+            let pixels: u64 = histogram.iter().sum();
+            if pixels == 0 {
+                continue;
+            }
+            let n = pixels as f64;
+            let weighted = |f: &dyn Fn(f64) -> f64| {
+                histogram
+                    .iter()
+                    .enumerate()
+                    .map(|(v, c)| f(v as f64 / 255.0) * *c as f64)
+                    .sum::<f64>()
+                    / n
+            };
+            let mean = weighted(&|v| v);
+            stats.mean[channel] = mean;
+            stats.std[channel] = weighted(&|v| (v - mean).powi(2)).sqrt();
+            stats.min[channel] = level_at(histogram, 0);
+            stats.max[channel] = level_at(histogram, pixels - 1);
+            for (slot, (_, q)) in stats.quantiles.iter_mut().zip(QUANTILES) {
+                slot[channel] = level_at(histogram, rank(q, pixels));
+            }
+        }
+        stats
+    }
+}
+
+/// The value, in 0..1, of the `index`-th pixel in sorted order.
+fn level_at(histogram: &[u64; 256], index: u64) -> f64 {
+    let mut below = 0;
+    for (level, count) in histogram.iter().enumerate() {
+        below += count;
+        if below > index {
+            return level as f64 / 255.0;
+        }
+    }
+    1.0
+}
+
+/// LeRobot's integer factor for large images.
+fn downscale_step(width: u32, height: u32) -> usize {
+    let larger = width.max(height);
+    if larger < DOWNSCALE_FROM {
+        1
+    } else {
+        (larger / DOWNSCALE_TO) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn quantiles_equal_those_of_lerobot() {
+        // Values from compute_stats of lerobot 0.6.1 on 0..11, rounded by its bin width.
+        let values: Vec<f64> = (0..12).map(f64::from).collect();
+        let stats = FeatureStats::of_rows(&values, 1);
+        let found: Vec<f64> = stats.quantiles.iter().map(|q| q[0]).collect();
+        assert_eq!(found, [0.0, 1.0, 5.0, 10.0, 11.0]);
+        assert_eq!(
+            (stats.min[0], stats.max[0], stats.mean[0], stats.count),
+            (0.0, 11.0, 5.5, 12)
+        );
+        assert!((stats.std[0] - 3.452052529534663).abs() < 1e-12);
+    }
+
+    #[test]
+    fn image_channels_are_separate_and_scaled() {
+        let mut stats = ImageStats::default();
+        let pixels = [0_u8, 51, 255].repeat(320 * 240);
+        stats.add(&Frame::new(320, 240, pixels));
+        let found = stats.finish();
+        assert_eq!(
+            found
+                .mean
+                .iter()
+                .map(|v| (v * 255.0).round())
+                .collect::<Vec<_>>(),
+            [0.0, 51.0, 255.0]
+        );
+        assert_eq!(found.quantiles[2], [0.0, 0.2, 1.0]);
+        assert_eq!(found.count, 1);
+        assert_eq!(
+            stats.histogram[0][0],
+            160 * 120,
+            "a 320 pixel wide image is halved"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn merging_equals_computing_at_once(a in prop::collection::vec(-1e3..1e3, 1..40), b in prop::collection::vec(-1e3..1e3, 1..40)) {
+            let mut merged = FeatureStats::of_rows(&a, 1);
+            merged.merge(&FeatureStats::of_rows(&b, 1));
+            let all: Vec<f64> = a.iter().chain(&b).copied().collect();
+            let whole = FeatureStats::of_rows(&all, 1);
+            prop_assert!((merged.mean[0] - whole.mean[0]).abs() < 1e-9);
+            prop_assert!((merged.std[0] - whole.std[0]).abs() < 1e-9);
+            prop_assert_eq!((merged.min[0], merged.max[0], merged.count), (whole.min[0], whole.max[0], whole.count));
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Parquet in and out: durable writing, and reading that bears damaged and hostile files.
+
+use crate::error::{Error, Result};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::basic::Compression;
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
+use parquet::file::properties::{CdcOptions, WriterProperties};
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Rows decoded at a time.
+const BATCH_ROWS: usize = 4096;
+/// Largest parquet file that is opened. LeRobot starts a new one at 100 MiB.
+const FILE_LIMIT_BYTES: u64 = 4 << 30;
+/// Largest column chunk that is decoded, before compression.
+const CHUNK_LIMIT_BYTES: i64 = 1 << 30;
+
+/// Writes one table as one row group and flushes it to the disk.
+pub(crate) fn write(path: &Path, batch: &RecordBatch, metadata: &[(&str, String)]) -> Result<()> {
+    let broken = |e: parquet::errors::ParquetError| Error::Io {
+        action: "write",
+        path: path.to_owned(),
+        source: std::io::Error::other(e),
+    };
+    let pairs = metadata
+        .iter()
+        .map(|(k, v)| KeyValue::new((*k).to_owned(), v.clone()))
+        .collect::<Vec<_>>();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_max_row_group_row_count(None)
+        // Page boundaries that follow the contents, so that an edited dataset dedups on the hub.
+        .set_content_defined_chunking(Some(CdcOptions::default()))
+        .set_key_value_metadata((!pairs.is_empty()).then_some(pairs))
+        .build();
+    let file = File::create(path).map_err(Error::io("create", path))?;
+    let mut writer =
+        ArrowWriter::try_new(file, batch.schema(), Some(properties)).map_err(broken)?;
+    writer.write(batch).map_err(broken)?;
+    let file = writer.into_inner().map_err(broken)?;
+    file.sync_all().map_err(Error::io("flush", path))
+}
+
+/// A table from named columns.
+pub(crate) fn batch(path: &Path, schema: Schema, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
+    RecordBatch::try_new(Arc::new(schema), columns)
+        .map_err(|e| Error::corrupt(path, format!("columns do not form a table: {e}")))
+}
+
+/// Reads the columns whose names `wanted` accepts and gives each batch to `take`.
+///
+/// Types follow the parquet schema alone (lists and plain values); the embedded Arrow schema is
+/// ignored, because it is a second description that may contradict the first.
+pub(crate) fn read(
+    path: &Path,
+    wanted: impl Fn(&str) -> bool,
+    mut take: impl FnMut(&RecordBatch) -> Result<()>,
+) -> Result<()> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    let bytes = file.metadata().map_err(Error::io("look at", path))?.len();
+    if bytes > FILE_LIMIT_BYTES {
+        return Err(Error::corrupt(
+            path,
+            format!("{bytes} bytes are more than the {FILE_LIMIT_BYTES} that are read"),
+        ));
+    }
+    // The decoder is foreign code over foreign bytes. It returns errors for damage that it
+    // foresees; for the rest, a panic inside it must not become ours.
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        decode(path, file, bytes, &wanted, &mut take)
+    }));
+    outcome.unwrap_or_else(|_| Err(Error::corrupt(path, "the parquet decoder gave up on it")))
+}
+
+fn decode(
+    path: &Path,
+    file: File,
+    bytes: u64,
+    wanted: &dyn Fn(&str) -> bool,
+    take: &mut dyn FnMut(&RecordBatch) -> Result<()>,
+) -> Result<()> {
+    let broken = |e: &dyn std::fmt::Display| Error::corrupt(path, e.to_string());
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
+        .map_err(|e| broken(&e))?;
+    check_sizes(path, builder.metadata(), bytes)?;
+    let roots: Vec<usize> = builder
+        .schema()
+        .fields()
+        .iter()
+        .enumerate()
+        .filter(|(_, f)| wanted(f.name()))
+        .map(|(i, _)| i)
+        .collect();
+    let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+    let reader = builder
+        .with_projection(mask)
+        .with_batch_size(BATCH_ROWS)
+        .build()
+        .map_err(|e| broken(&e))?;
+    for batch in reader {
+        take(&batch.map_err(|e| broken(&e))?)?;
+    }
+    Ok(())
+}
+
+/// Refuses files whose own table of contents is impossible, before anything is allocated for it.
+fn check_sizes(path: &Path, metadata: &ParquetMetaData, bytes: u64) -> Result<()> {
+    for group in metadata.row_groups() {
+        if group.num_rows() < 0 {
+            return Err(Error::corrupt(path, "negative number of rows"));
+        }
+        for column in group.columns() {
+            let (start, length) = (
+                column
+                    .dictionary_page_offset()
+                    .unwrap_or(column.data_page_offset()),
+                column.compressed_size(),
+            );
+            let inside = start >= 0
+                && length >= 0
+                && (start as u64)
+                    .checked_add(length as u64)
+                    .is_some_and(|end| end <= bytes);
+            if !inside {
+                return Err(Error::corrupt(
+                    path,
+                    format!("column {} lies outside the file", column.column_path()),
+                ));
+            }
+            if !(0..=CHUNK_LIMIT_BYTES).contains(&column.uncompressed_size()) {
+                return Err(Error::corrupt(
+                    path,
+                    format!(
+                        "column {} claims {} bytes",
+                        column.column_path(),
+                        column.uncompressed_size()
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The column `name` of a batch.
+pub(crate) fn column<'a>(path: &Path, batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    batch
+        .column_by_name(name)
+        .ok_or_else(|| Error::corrupt(path, format!("column {name} is missing")))
+}
+
+/// A column of whole numbers without nulls.
+pub(crate) fn integers(path: &Path, batch: &RecordBatch, name: &str) -> Result<Vec<i64>> {
+    let array = column(path, batch, name)?;
+    if array.null_count() > 0 {
+        return Err(Error::corrupt(
+            path,
+            format!("column {name} has empty cells"),
+        ));
+    }
+    match array.data_type() {
+        DataType::Int64 => Ok(array.as_primitive::<Int64Type>().values().to_vec()),
+        DataType::Int32 => Ok(array
+            .as_primitive::<Int32Type>()
+            .values()
+            .iter()
+            .map(|v| i64::from(*v))
+            .collect()),
+        other => Err(Error::corrupt(
+            path,
+            format!("column {name} has type {other} instead of int64"),
+        )),
+    }
+}
+
+/// A column of whole numbers that cannot be negative.
+pub(crate) fn counts(path: &Path, batch: &RecordBatch, name: &str) -> Result<Vec<u64>> {
+    integers(path, batch, name)?
+        .into_iter()
+        .map(|v| {
+            u64::try_from(v).map_err(|_| Error::corrupt(path, format!("column {name} holds {v}")))
+        })
+        .collect()
+}
+
+/// The text in one cell.
+pub(crate) fn text(path: &Path, array: &ArrayRef, row: usize) -> Result<String> {
+    match array.data_type() {
+        DataType::Utf8 if array.is_valid(row) => Ok(array.as_string::<i32>().value(row).to_owned()),
+        DataType::LargeUtf8 if array.is_valid(row) => {
+            Ok(array.as_string::<i64>().value(row).to_owned())
+        }
+        DataType::Utf8 | DataType::LargeUtf8 => {
+            Err(Error::corrupt(path, "empty cell where text should be"))
+        }
+        other => Err(Error::corrupt(
+            path,
+            format!("type {other} where text should be"),
+        )),
+    }
+}
+
+/// The array inside one list cell; `None` if the array is no list or the cell is empty.
+pub(crate) fn cell(array: &ArrayRef, row: usize) -> Option<ArrayRef> {
+    if !array.is_valid(row) {
+        return None;
+    }
+    match array.data_type() {
+        DataType::List(_) => Some(array.as_list::<i32>().value(row)),
+        DataType::LargeList(_) => Some(array.as_list::<i64>().value(row)),
+        DataType::FixedSizeList(..) => Some(array.as_fixed_size_list().value(row)),
+        _ => None,
+    }
+}
+
+/// Appends the numbers in cell `row`, however deep the lists, to `out`.
+pub(crate) fn numbers(path: &Path, array: &ArrayRef, row: usize, out: &mut Vec<f64>) -> Result<()> {
+    if let Some(inner) = cell(array, row) {
+        return (0..inner.len()).try_for_each(|i| numbers(path, &inner, i, out));
+    }
+    if !array.is_valid(row) {
+        return Err(Error::corrupt(path, "empty cell where a number should be"));
+    }
+    out.push(match array.data_type() {
+        DataType::Float32 => array.as_primitive::<Float32Type>().value(row).into(),
+        DataType::Float64 => array.as_primitive::<Float64Type>().value(row),
+        DataType::Int64 => array.as_primitive::<Int64Type>().value(row) as f64,
+        DataType::Int32 => array.as_primitive::<Int32Type>().value(row).into(),
+        DataType::Boolean => f64::from(u8::from(array.as_boolean().value(row))),
+        other => {
+            return Err(Error::corrupt(
+                path,
+                format!("type {other} where numbers should be"),
+            ));
+        }
+    });
+    Ok(())
+}

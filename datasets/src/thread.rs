@@ -1,0 +1,286 @@
+//! The recorder on a thread of its own, fed by the control loop through a wait-free ring.
+//!
+//! The loop offers rows: fixed-size values and shared frames, no allocation, no lock, no wait.
+//! When the ring is full the row is dropped with its frames and counted, so that rows and frames
+//! always stay together; the ring is long enough that this takes seconds of a stuck disk.
+
+use crate::error::{Error, Result};
+use crate::recorder::{EpisodeSummary, Recorder, Row};
+use rtrb::{Consumer, Producer, RingBuffer};
+use sinew_runtime::frame::Frame;
+use sinew_runtime::joints::MAX_JOINTS;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Most cameras in one row.
+pub const MAX_CAMERAS: usize = 6;
+/// Most extra values in one row.
+pub const MAX_EXTRA: usize = 16;
+/// How often the recorder's thread looks into the ring.
+const POLL: Duration = Duration::from_millis(2);
+
+/// One row as the loop gives it. Entries past the spec's lengths are ignored.
+#[derive(Debug, Clone)]
+pub struct LoopRow {
+    /// State values.
+    pub state: [f32; MAX_JOINTS],
+    /// Action values.
+    pub action: [f32; MAX_JOINTS],
+    /// Values of the extra columns.
+    pub extra: [f64; MAX_EXTRA],
+    /// One frame a camera.
+    pub frames: [Option<Arc<Frame>>; MAX_CAMERAS],
+}
+
+impl Default for LoopRow {
+    fn default() -> Self {
+        Self {
+            state: [0.0; MAX_JOINTS],
+            action: [0.0; MAX_JOINTS],
+            extra: [0.0; MAX_EXTRA],
+            frames: Default::default(),
+        }
+    }
+}
+
+/// What became of an offered row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offered {
+    /// On its way to the disk.
+    Taken,
+    /// No episode is being recorded.
+    Idle,
+    /// The ring was full; counted in [`SavedEpisode::dropped_rows`].
+    Dropped,
+}
+
+/// The loop's end.
+#[derive(Debug)]
+pub struct RowSender {
+    ring: Producer<(u64, LoopRow)>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Number of the take being recorded; 0 when none is.
+    take: AtomicU64,
+    /// Rows dropped in this take.
+    dropped: AtomicU64,
+}
+
+impl RowSender {
+    /// Offers a row. Never waits, locks or allocates.
+    pub fn offer(&mut self, row: LoopRow) -> Offered {
+        let take = self.shared.take.load(Ordering::Acquire);
+        if take == 0 {
+            return Offered::Idle;
+        }
+        if self.ring.push((take, row)).is_err() {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return Offered::Dropped;
+        }
+        Offered::Taken
+    }
+}
+
+/// A saved episode, and what the ring lost of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SavedEpisode {
+    /// What was saved.
+    pub summary: EpisodeSummary,
+    /// Rows that the loop offered and the ring had no room for. Each leaves a gap of one period.
+    pub dropped_rows: u64,
+}
+
+enum Command {
+    Start(String, SyncSender<Result<()>>),
+    Save(SyncSender<Result<SavedEpisode>>),
+    Discard(SyncSender<Result<()>>),
+    Finish(SyncSender<Result<crate::Info>>),
+}
+
+/// The control side: starts, saves and discards episodes. Its calls wait for disk and encoders, so
+/// they must not come from the loop's thread.
+#[derive(Debug)]
+pub struct RecorderThread {
+    commands: SyncSender<Command>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RecorderThread {
+    /// Moves `recorder` to a new thread behind a ring of `ring_rows` rows.
+    pub fn spawn(recorder: Recorder, ring_rows: usize) -> Result<(Self, RowSender)> {
+        let spec = recorder.spec();
+        let (joints, extra) = (
+            spec.state_names.len().max(spec.action_names.len()),
+            spec.extra_len(),
+        );
+        if joints > MAX_JOINTS || extra > MAX_EXTRA || spec.cameras.len() > MAX_CAMERAS {
+            return Err(Error::spec(format!(
+                "a row may have {MAX_JOINTS} joints, {MAX_EXTRA} extra values and {MAX_CAMERAS} cameras; this has {joints}, {extra} and {}",
+                spec.cameras.len()
+            )));
+        }
+        let (producer, consumer) = RingBuffer::new(ring_rows.max(1));
+        // One command at a time: each waits for its answer.
+        let (commands, inbox) = sync_channel(1);
+        let shared = Arc::new(Shared::default());
+        let worker = Worker {
+            recorder,
+            ring: consumer,
+            shared: shared.clone(),
+            take: 0,
+            failure: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("recorder".into())
+            .spawn(move || worker.run(&inbox));
+        let thread = thread.map_err(|e| Error::Thread {
+            problem: e.to_string(),
+        })?;
+        Ok((
+            Self {
+                commands,
+                thread: Some(thread),
+            },
+            RowSender {
+                ring: producer,
+                shared,
+            },
+        ))
+    }
+
+    /// Begins an episode: from now on rows are taken.
+    pub fn start_episode(&self, task: &str) -> Result<()> {
+        self.ask(|reply| Command::Start(task.to_owned(), reply))
+    }
+
+    /// Stops taking rows, records those in the ring, and commits the episode.
+    ///
+    /// If a row could not be recorded, the episode is discarded and the error says why.
+    pub fn save_episode(&self) -> Result<SavedEpisode> {
+        self.ask(Command::Save)
+    }
+
+    /// Stops taking rows and throws the episode away.
+    pub fn discard_episode(&self) -> Result<()> {
+        self.ask(Command::Discard)
+    }
+
+    /// Ends the recording and the thread; an episode in progress is thrown away.
+    pub fn finish(mut self) -> Result<crate::Info> {
+        let info = self.ask(Command::Finish);
+        if let Some(thread) = self.thread.take() {
+            thread.join().map_err(|_| Error::Thread {
+                problem: "it panicked".into(),
+            })?;
+        }
+        info
+    }
+
+    fn ask<T>(&self, command: impl FnOnce(SyncSender<Result<T>>) -> Command) -> Result<T> {
+        let gone = || Error::Thread {
+            problem: "it ended earlier; see the log".into(),
+        };
+        let (reply, answer) = sync_channel(1);
+        self.commands.send(command(reply)).map_err(|_| gone())?;
+        answer.recv().map_err(|_| gone())?
+    }
+}
+
+struct Worker {
+    recorder: Recorder,
+    ring: Consumer<(u64, LoopRow)>,
+    shared: Arc<Shared>,
+    take: u64,
+    /// Why the take cannot be saved any more.
+    failure: Option<Error>,
+}
+
+impl Worker {
+    fn run(mut self, inbox: &Receiver<Command>) {
+        loop {
+            match inbox.recv_timeout(POLL) {
+                Ok(Command::Finish(reply)) => {
+                    self.close();
+                    let _ = reply.send(self.recorder.finalize());
+                    return;
+                }
+                Ok(command) => self.obey(command),
+                Err(RecvTimeoutError::Timeout) => self.drain(),
+                // The control side is gone without `finish`: what was saved is saved.
+                Err(RecvTimeoutError::Disconnected) => return self.close(),
+            }
+        }
+    }
+
+    // Replies to somebody who stopped waiting go nowhere, which is fine.
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Start(task, reply) => drop(reply.send(self.start(&task))),
+            Command::Save(reply) => drop(reply.send(self.save())),
+            Command::Discard(reply) => {
+                self.close();
+                drop(reply.send(self.recorder.discard_episode()));
+            }
+            Command::Finish(_) => {}
+        }
+    }
+
+    fn start(&mut self, task: &str) -> Result<()> {
+        self.recorder.start_episode(task)?;
+        self.take += 1;
+        self.failure = None;
+        self.shared.dropped.store(0, Ordering::Relaxed);
+        self.shared.take.store(self.take, Ordering::Release);
+        Ok(())
+    }
+
+    fn save(&mut self) -> Result<SavedEpisode> {
+        self.close();
+        if let Some(failure) = self.failure.take() {
+            self.recorder.discard_episode()?;
+            return Err(failure);
+        }
+        let summary = self.recorder.save_episode()?;
+        Ok(SavedEpisode {
+            summary,
+            dropped_rows: self.shared.dropped.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Takes no more rows and records those that are in the ring.
+    fn close(&mut self) {
+        self.shared.take.store(0, Ordering::Release);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Ok((take, row)) = self.ring.pop() {
+            // A row that was on its way when its take ended belongs to no other.
+            if take == self.take && self.failure.is_none() && self.recorder.rows().is_some() {
+                self.failure = self.add(row).err();
+            }
+        }
+    }
+
+    fn add(&mut self, row: LoopRow) -> Result<()> {
+        let spec = self.recorder.spec();
+        let (states, actions, extra) = (
+            spec.state_names.len(),
+            spec.action_names.len(),
+            spec.extra_len(),
+        );
+        let frames: Vec<Arc<Frame>> = row.frames.into_iter().flatten().collect();
+        self.recorder.add(Row {
+            state: &row.state[..states],
+            action: &row.action[..actions],
+            extra: &row.extra[..extra],
+            frames: &frames,
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! The video types of a build without video.
+
+use super::{Encoder, FinishedVideo, Picture, VideoSpec};
+use crate::error::{Error, Result};
+use crate::features::Codec;
+use sinew_runtime::frame::Frame;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Always [`Error::NoVideo`].
+pub fn pick_encoder(_codec: Codec) -> Result<Encoder> {
+    Err(Error::NoVideo)
+}
+
+/// Cannot be made in this build.
+#[derive(Debug)]
+pub struct VideoWriter(std::convert::Infallible);
+
+impl VideoWriter {
+    /// Always [`Error::NoVideo`].
+    pub fn create(_path: &Path, _spec: VideoSpec) -> Result<Self> {
+        Err(Error::NoVideo)
+    }
+
+    /// Cannot be reached.
+    pub fn push(&mut self, _frame: Arc<Frame>) -> Result<()> {
+        match self.0 {}
+    }
+
+    /// Cannot be reached.
+    pub fn finish(self) -> Result<FinishedVideo> {
+        match self.0 {}
+    }
+}
+
+/// Cannot be made in this build.
+#[derive(Debug)]
+pub struct VideoReader(std::convert::Infallible);
+
+impl VideoReader {
+    /// Always [`Error::NoVideo`].
+    pub fn open(_path: &Path) -> Result<Self> {
+        Err(Error::NoVideo)
+    }
+
+    /// Cannot be reached.
+    pub fn next_picture(&mut self) -> Result<Option<Picture>> {
+        match self.0 {}
+    }
+}

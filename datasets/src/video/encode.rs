@@ -1,0 +1,334 @@
+//! Frames → appsrc → I420 → encoder → MP4, one pipeline a camera.
+//!
+//! GStreamer gives each appsrc a thread of its own, which encodes. The queue before it is bounded:
+//! [`VideoWriter::push`] waits when it is full, so a slow encoder slows the recorder's thread down
+//! and loses nothing.
+
+use super::{Encoder, FinishedVideo, VideoSpec};
+use crate::error::{Error, Result};
+use crate::features::Codec;
+use crate::{fsio, mp4};
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
+use sinew_runtime::frame::Frame;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Frames that may wait for a camera's encoder.
+const QUEUE_FRAMES: u64 = 32;
+/// How often a full queue is looked at again, ms.
+const POLL_MS: u64 = 1;
+/// An encoder that makes no progress for this long is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+
+/// The installed encoder for a codec.
+pub fn pick_encoder(codec: Codec) -> Result<Encoder> {
+    start_gstreamer(Path::new(""))?;
+    let h264 = [
+        (Encoder::X264, "x264enc"),
+        (Encoder::OpenH264, "openh264enc"),
+    ];
+    let av1 = [(Encoder::Aom, "av1enc")];
+    let (candidates, wanted): (Vec<_>, _) = match codec {
+        Codec::H264 => (h264.to_vec(), "H.264"),
+        Codec::Av1 => (av1.to_vec(), "AV1"),
+        Codec::Auto => (h264.into_iter().chain(av1).collect(), "H.264 or AV1"),
+    };
+    let found = candidates
+        .into_iter()
+        .find(|(_, element)| gst::ElementFactory::find(element).is_some());
+    found
+        .map(|(encoder, _)| encoder)
+        .ok_or(Error::NoEncoder { wanted })
+}
+
+pub(super) fn start_gstreamer(path: &Path) -> Result<()> {
+    gst::init().map_err(|e| Error::video(path, format!("GStreamer does not start: {e}")))
+}
+
+/// The encoder's part of the pipeline. One thread each: cameras run side by side, and the control
+/// loop needs the other cores. No B-frames and no lookahead, so that order and times are simple.
+fn encoder_launch(spec: VideoSpec) -> String {
+    let (gop, crf) = (spec.gop, spec.crf);
+    match spec.encoder {
+        Encoder::X264 => format!(
+            "x264enc pass=qual quantizer={crf} key-int-max={gop} bframes=0 rc-lookahead=0 speed-preset=veryfast threads=1 option-string=scenecut=0 ! h264parse"
+        ),
+        Encoder::OpenH264 => {
+            format!(
+                "openh264enc rate-control=off qp-min={crf} qp-max={crf} gop-size={gop} complexity=low multi-thread=1 ! h264parse"
+            )
+        }
+        Encoder::Aom => format!(
+            "av1enc usage-profile=realtime cpu-used=10 end-usage=vbr min-quantizer={crf} max-quantizer={crf} keyframe-max-dist={gop} lag-in-frames=0 threads=1 ! av1parse"
+        ),
+    }
+}
+
+/// A frame's pixels as GStreamer memory, without a copy.
+struct Pixels(Arc<Frame>);
+
+impl AsRef<[u8]> for Pixels {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.data
+    }
+}
+
+/// Writes one camera's MP4 file.
+#[derive(Debug)]
+pub struct VideoWriter {
+    path: PathBuf,
+    spec: VideoSpec,
+    pipeline: gst::Pipeline,
+    source: gst_app::AppSrc,
+    bus: gst::Bus,
+    pushed: u64,
+    /// Frames that the encoder's thread took out of the queue.
+    taken: Arc<AtomicU64>,
+}
+
+impl VideoWriter {
+    /// Starts an encoder that writes to `path`.
+    pub fn create(path: &Path, spec: VideoSpec) -> Result<Self> {
+        start_gstreamer(path)?;
+        let failed =
+            |what: &str, e: &dyn std::fmt::Display| Error::video(path, format!("{what}: {e}"));
+        let (source, pipeline) =
+            build(path, spec).map_err(|e| failed("the encoder does not start", &e))?;
+        let taken = Arc::new(AtomicU64::new(0));
+        let counter = taken.clone();
+        if let Some(pad) = source.static_pad("src") {
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                counter.fetch_add(1, Ordering::Release);
+                gst::PadProbeReturn::Ok
+            });
+        }
+        let bus = pipeline
+            .bus()
+            .ok_or_else(|| failed("the encoder does not start", &"no message bus"))?;
+        let writer = Self {
+            path: path.to_owned(),
+            spec,
+            pipeline,
+            source,
+            bus,
+            pushed: 0,
+            taken,
+        };
+        writer
+            .pipeline
+            .set_state(gst::State::Playing)
+            .map_err(|e| {
+                writer
+                    .problem()
+                    .unwrap_or_else(|| failed("the encoder does not start", &e))
+            })?;
+        Ok(writer)
+    }
+
+    /// Queues the next frame. Waits while the queue is full.
+    pub fn push(&mut self, frame: Arc<Frame>) -> Result<()> {
+        let (width, height) = (self.spec.width, self.spec.height);
+        if frame.width != width
+            || frame.height != height
+            || frame.data.len() != 3 * width as usize * height as usize
+        {
+            return Err(Error::video(
+                &self.path,
+                format!(
+                    "frame {} is {}×{} ({} bytes) instead of {width}×{height} RGB",
+                    self.pushed,
+                    frame.width,
+                    frame.height,
+                    frame.data.len()
+                ),
+            ));
+        }
+        self.wait_for_room()?;
+        let buffer = self
+            .buffer(frame)
+            .map_err(|e| Error::video(&self.path, e.to_string()))?;
+        let pushed = self.source.push_buffer(buffer);
+        pushed.map_err(|e| {
+            self.problem().unwrap_or_else(|| {
+                Error::video(&self.path, format!("the encoder takes no frame: {e}"))
+            })
+        })?;
+        self.pushed += 1;
+        Ok(())
+    }
+
+    /// Encodes what is queued, closes and flushes the file, and counts its frames.
+    pub fn finish(self) -> Result<FinishedVideo> {
+        let ended = self.source.end_of_stream();
+        ended.map_err(|e| {
+            self.problem()
+                .unwrap_or_else(|| Error::video(&self.path, e.to_string()))
+        })?;
+        let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
+        let limit = gst::ClockTime::from_seconds(STUCK_AFTER.as_secs());
+        match self.bus.timed_pop_filtered(limit, &wanted) {
+            Some(message) if message.type_() == gst::MessageType::Eos => {}
+            Some(message) => return Err(self.described(&message)),
+            None => return Err(self.stuck()),
+        }
+        self.pipeline
+            .set_state(gst::State::Null)
+            .map_err(|e| Error::video(&self.path, e.to_string()))?;
+        fsio::sync_file(&self.path)?;
+        let info = mp4::probe(&self.path)?;
+        if !info.is_constant_rate(self.spec.fps) {
+            return Err(Error::video(
+                &self.path,
+                "frame times are not constant; the muxer is faulty",
+            ));
+        }
+        let bytes = std::fs::metadata(&self.path)
+            .map_err(Error::io("look at", &self.path))?
+            .len();
+        Ok(FinishedVideo {
+            frames: info.frames,
+            bytes,
+        })
+    }
+
+    fn wait_for_room(&self) -> Result<()> {
+        let mut seen = self.taken.load(Ordering::Acquire);
+        let mut since = Instant::now();
+        while self.pushed - seen >= QUEUE_FRAMES {
+            // Waiting on the bus is a pause that ends at once when the encoder fails.
+            let pause = gst::ClockTime::from_mseconds(POLL_MS);
+            if let Some(message) = self
+                .bus
+                .timed_pop_filtered(pause, &[gst::MessageType::Error])
+            {
+                return Err(self.described(&message));
+            }
+            let now = self.taken.load(Ordering::Acquire);
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+            } else if since.elapsed() > STUCK_AFTER {
+                return Err(self.stuck());
+            }
+        }
+        Ok(())
+    }
+
+    /// The frame as a buffer with its exact time: frame i is shown at i/fps.
+    fn buffer(&self, frame: Arc<Frame>) -> std::result::Result<gst::Buffer, gst::glib::BoolError> {
+        let (width, height) = (frame.width, frame.height);
+        let time_of =
+            |i: u64| gst::ClockTime::from_nseconds(i * 1_000_000_000 / u64::from(self.spec.fps));
+        let mut buffer = gst::Buffer::from_slice(Pixels(frame));
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(time_of(self.pushed));
+            buffer.set_duration(time_of(self.pushed + 1) - time_of(self.pushed));
+            // Our rows have no padding; GStreamer's default would round them up to 4 bytes.
+            let stride = [3 * width as i32];
+            let flags = gst_video::VideoFrameFlags::empty();
+            gst_video::VideoMeta::add_full(
+                buffer,
+                flags,
+                gst_video::VideoFormat::Rgb,
+                width,
+                height,
+                &[0],
+                &stride,
+            )?;
+        }
+        Ok(buffer)
+    }
+
+    fn stuck(&self) -> Error {
+        Error::video(
+            &self.path,
+            format!(
+                "the encoder made no progress for {} s",
+                STUCK_AFTER.as_secs()
+            ),
+        )
+    }
+
+    /// The error that the pipeline reported, if it did.
+    fn problem(&self) -> Option<Error> {
+        self.bus
+            .pop_filtered(&[gst::MessageType::Error])
+            .map(|message| self.described(&message))
+    }
+
+    fn described(&self, message: &gst::Message) -> Error {
+        Error::video(&self.path, describe(message))
+    }
+}
+
+impl Drop for VideoWriter {
+    fn drop(&mut self) {
+        // Stops the encoder's thread; without this GStreamer complains and leaks it.
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+/// A pipeline's error message in words.
+pub(super) fn describe(message: &gst::Message) -> String {
+    match message.view() {
+        gst::MessageView::Error(error) => {
+            let element = error
+                .src()
+                .map(|s| s.name().to_string())
+                .unwrap_or_default();
+            format!(
+                "{element}: {} ({})",
+                error.error(),
+                error.debug().unwrap_or_default()
+            )
+        }
+        _ => "stopped without a reason".into(),
+    }
+}
+
+fn build(
+    path: &Path,
+    spec: VideoSpec,
+) -> std::result::Result<(gst_app::AppSrc, gst::Pipeline), gst::glib::Error> {
+    let fail =
+        |e: gst::glib::BoolError| gst::glib::Error::new(gst::CoreError::Failed, &e.to_string());
+    let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Rgb, spec.width, spec.height)
+        .fps(gst::Fraction::new(spec.fps as i32, 1))
+        .build()
+        .map_err(fail)?;
+    let caps = info.to_caps().map_err(fail)?;
+    let source = gst_app::AppSrc::builder()
+        .caps(&caps)
+        .format(gst::Format::Time)
+        .build();
+    let chain = format!(
+        "videoconvert ! video/x-raw,format=I420 ! {}",
+        encoder_launch(spec)
+    );
+    let encoder = gst::parse::bin_from_description(&chain, true)?;
+    let muxer = gst::ElementFactory::make("mp4mux")
+        .property("faststart", true)
+        // Beside the target: the default is a shared temporary folder that may be small.
+        .property(
+            "faststart-file",
+            path.with_extension("mdat").to_string_lossy().as_ref(),
+        )
+        .property("trak-timescale", spec.timescale())
+        .property("movie-timescale", spec.timescale())
+        .build()
+        .map_err(fail)?;
+    let sink = gst::ElementFactory::make("filesink")
+        .property("location", path.to_string_lossy().as_ref())
+        .property("sync", false)
+        .build()
+        .map_err(fail)?;
+    let pipeline = gst::Pipeline::new();
+    let elements = [source.upcast_ref(), encoder.upcast_ref(), &muxer, &sink];
+    pipeline.add_many(elements).map_err(fail)?;
+    gst::Element::link_many(elements).map_err(fail)?;
+    Ok((source, pipeline))
+}

@@ -1,0 +1,7 @@
+//! The engines, one file each, and the check that every model file passes before any of them.
+
+pub mod onnx_scan;
+pub mod ort;
+pub mod rten;
+
+mod protobuf;

