@@ -6,7 +6,12 @@ use std::path::PathBuf;
 
 /// Drive, record, simulate and run policies on robots.
 #[derive(Debug, Parser)]
-#[command(name = "sinew", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "sinew",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -203,7 +208,10 @@ pub(crate) struct Record {
     #[arg(long)]
     pub(crate) resume: bool,
     /// What the robot does, in words.
-    #[arg(long, default_value = "Pick up the cube and place it in the target zone.")]
+    #[arg(
+        long,
+        default_value = "Pick up the cube and place it in the target zone."
+    )]
     pub(crate) task: String,
     /// Episodes to record.
     #[arg(long, default_value_t = 5)]

@@ -24,6 +24,29 @@ pub(crate) fn explain(error: &anyhow::Error) -> ExitCode {
     if error.is::<Interrupted>() {
         return ExitCode::from(130);
     }
-    eprintln!("sinew: {error:#}");
+    eprintln!("sinew: {}", sentence(error));
     ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+}
+
+/// The error and its causes, each said once: many messages carry their cause's words already.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            let between = if text.is_empty() { "" } else { ": " };
+            text.extend([between, &cause]);
+        }
+    }
+    text
+}
+
+/// A time that a person asked for with `option`, s.
+pub(crate) fn check_seconds(option: &str, seconds: Option<f64>) -> anyhow::Result<()> {
+    match seconds {
+        // Not-a-number is no time either.
+        Some(seconds) if seconds.is_nan() || seconds < 0.0 => Err(usage(format!(
+            "{option} {seconds}: choose a time of 0 s or more"
+        ))),
+        _ => Ok(()),
+    }
 }

@@ -6,13 +6,14 @@ use crate::source::Operate;
 use anyhow::Result;
 use crossterm::event::{KeyCode, KeyEvent};
 use sinew_drivers::teleop::keyboard::KeyboardJoint;
-use sinew_drivers::teleop::{EpisodeCommand, Key, KeySender, KeyboardOptions, KeyboardTeleop, StopRequest, Teleop};
+use sinew_drivers::teleop::{
+    EpisodeCommand, Key, KeySender, KeyboardOptions, KeyboardTeleop, StopRequest, Teleop,
+};
 use sinew_runtime::{JointState, JointTarget};
 use std::sync::{Arc, Mutex};
 
 /// What the keys do, for the panel's last line.
-pub(crate) const HELP: &str =
-    " joints: a/d s/w i/k j/l f/g z/x · speed: ↑ ↓ · space: emergency stop, Enter releases · → next ← redo Esc quit";
+pub(crate) const HELP: &str = " joints: a/d s/w i/k j/l f/g z/x · speed: ↑ ↓ · space: emergency stop, Enter releases · → next ← redo Esc quit";
 
 /// What keys asked for besides motion, until the main thread takes it.
 type Requests = Arc<Mutex<(StopRequest, Option<EpisodeCommand>)>>;
@@ -27,17 +28,27 @@ pub(crate) struct Keyboard {
 impl Keyboard {
     /// A keyboard for the joints of `rig`, and the operator that its keys move.
     pub(crate) fn new(rig: &Rig) -> Result<(Self, Box<dyn Operate>)> {
-        let mut options = KeyboardOptions::new(rig.blueprint.joints.iter().map(|j| (j.limits_rad[0], j.limits_rad[1])));
+        let mut options = KeyboardOptions::new(
+            rig.blueprint
+                .joints
+                .iter()
+                .map(|j| (j.limits_rad[0], j.limits_rad[1])),
+        );
         for binding in &rig.blueprint.teleop.keyboard {
-            let joint: Option<&mut KeyboardJoint> =
-                rig.names.index_of(&binding.joint).and_then(|index| options.joints.get_mut(index));
+            let joint: Option<&mut KeyboardJoint> = rig
+                .names
+                .index_of(&binding.joint)
+                .and_then(|index| options.joints.get_mut(index));
             if let Some(joint) = joint {
                 joint.step = binding.step_rad.abs();
             }
         }
         let teleop = KeyboardTeleop::new(options).map_err(usage)?;
         let requests = Requests::default();
-        let keyboard = Self { keys: teleop.sender(), requests: requests.clone() };
+        let keyboard = Self {
+            keys: teleop.sender(),
+            requests: requests.clone(),
+        };
         Ok((keyboard, Box::new(Typed { teleop, requests })))
     }
 
@@ -50,7 +61,10 @@ impl Keyboard {
 
     /// What keys asked for since the last call.
     pub(crate) fn take_requests(&self) -> (StopRequest, Option<EpisodeCommand>) {
-        self.requests.lock().map(|mut r| std::mem::take(&mut *r)).unwrap_or_default()
+        self.requests
+            .lock()
+            .map(|mut r| std::mem::take(&mut *r))
+            .unwrap_or_default()
     }
 }
 

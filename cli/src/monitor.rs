@@ -43,8 +43,17 @@ pub(crate) struct Wanted {
 }
 
 /// Adds the listeners that the arguments ask for.
-pub(crate) fn prepare(setup: &mut Setup, rig: &Rig, world: &World, output: &OutputArgs) -> Result<Wanted> {
-    let view = output.view.as_deref().map(|to| View::open(to, rig, world)).transpose()?;
+pub(crate) fn prepare(
+    setup: &mut Setup,
+    rig: &Rig,
+    world: &World,
+    output: &OutputArgs,
+) -> Result<Wanted> {
+    let view = output
+        .view
+        .as_deref()
+        .map(|to| View::open(to, rig, world))
+        .transpose()?;
     setup.add_sink();
     if view.is_some() {
         setup.add_sink();
@@ -52,13 +61,20 @@ pub(crate) fn prepare(setup: &mut Setup, rig: &Rig, world: &World, output: &Outp
     #[cfg(feature = "topics")]
     let topics = if output.wants_topics() {
         setup.add_sink();
-        Some(crate::topics::Topics::open(rig, world, output, setup.estop())?)
+        Some(crate::topics::Topics::open(
+            rig,
+            world,
+            setup.node(output)?,
+            setup.estop(),
+        )?)
     } else {
         None
     };
     #[cfg(not(feature = "topics"))]
     if output.wants_topics() {
-        return Err(crate::failure::usage("this sinew was built without topics; build it with `--features topics`"));
+        return Err(crate::failure::usage(
+            "this sinew was built without topics; build it with `--features topics`",
+        ));
     }
     Ok(Wanted {
         panel: !output.no_panel && !output.json,
@@ -70,7 +86,12 @@ pub(crate) fn prepare(setup: &mut Setup, rig: &Rig, world: &World, output: &Outp
 
 impl Monitor {
     /// Starts the listeners.
-    pub(crate) fn start(session: &mut Session, wanted: Wanted, title: &str, help: &str) -> Result<Self> {
+    pub(crate) fn start(
+        session: &mut Session,
+        wanted: Wanted,
+        title: &str,
+        help: &str,
+    ) -> Result<Self> {
         let mut threads = Vec::new();
         #[cfg(feature = "topics")]
         if let Some(topics) = wanted.topics {
@@ -79,14 +100,24 @@ impl Monitor {
         if let Some(view) = wanted.view {
             threads.push(view.follow(session.take_sink()?)?);
         }
-        let snapshot = Snapshot { title: title.to_owned(), help: help.to_owned(), ..Snapshot::default() };
+        let snapshot = Snapshot {
+            title: title.to_owned(),
+            help: help.to_owned(),
+            ..Snapshot::default()
+        };
         let shared: Shared = Arc::new(Mutex::new(snapshot));
         let (key_sender, keys) = sync_channel(KEY_QUEUE);
         let follower = Follower {
             rig: session.rig.clone(),
             ticks: session.take_sink()?,
-            device: std::mem::replace(&mut session.device_telemetry, sinew_runtime::slot::slot(DeviceTelemetry::default()).1),
-            control: std::mem::replace(&mut session.control_telemetry, sinew_runtime::slot::slot(ControlTelemetry::default()).1),
+            device: std::mem::replace(
+                &mut session.device_telemetry,
+                sinew_runtime::slot::slot(DeviceTelemetry::default()).1,
+            ),
+            control: std::mem::replace(
+                &mut session.control_telemetry,
+                sinew_runtime::slot::slot(ControlTelemetry::default()).1,
+            ),
             estop: session.estop.clone(),
             shared: shared.clone(),
         };
@@ -96,8 +127,17 @@ impl Monitor {
                 .spawn(move || follower.run())
                 .context("cannot start the monitor's thread")?,
         );
-        let panel = if wanted.panel { Panel::start(shared.clone(), key_sender) } else { None };
-        Ok(Self { shared, keys, panel, threads })
+        let panel = if wanted.panel {
+            Panel::start(shared.clone(), key_sender)
+        } else {
+            None
+        };
+        Ok(Self {
+            shared,
+            keys,
+            panel,
+            threads,
+        })
     }
 
     /// Whether a live panel is shown.
@@ -107,7 +147,9 @@ impl Monitor {
 
     /// Says what is going on: on the panel, or as a line where there is none and it changed.
     pub(crate) fn phase(&self, phase: &str, progress: Option<f64>) {
-        let Ok(mut snapshot) = self.shared.lock() else { return };
+        let Ok(mut snapshot) = self.shared.lock() else {
+            return;
+        };
         if self.panel.is_none() && snapshot.phase != phase {
             eprintln!("  {phase}");
         }
@@ -160,8 +202,11 @@ impl Follower {
 
     fn show(&mut self, record: &TickRecord) {
         let joints = self.joint_lines(record);
-        let mut alarms: Vec<String> =
-            joints.iter().filter(|j| !j.fault.is_empty()).map(|j| format!("{}: {}", j.name, j.fault)).collect();
+        let mut alarms: Vec<String> = joints
+            .iter()
+            .filter(|j| !j.fault.is_empty())
+            .map(|j| format!("{}: {}", j.name, j.fault))
+            .collect();
         if let Some(reason) = self.estop.tripped() {
             alarms.push(format!("emergency stop: {reason} (Enter releases it)"));
         }
@@ -192,14 +237,25 @@ impl Follower {
                 },
             }
         };
-        self.rig.blueprint.joints.iter().enumerate().map(line).collect()
+        self.rig
+            .blueprint
+            .joints
+            .iter()
+            .enumerate()
+            .map(line)
+            .collect()
     }
 
     fn figures(&mut self) -> Vec<(String, String)> {
         let (control, device) = (self.control.latest(), self.device.latest());
         let (loop_stats, bus_stats) = (control.stats.summary(), device.stats.summary());
         let three = |s: &sinew_runtime::histogram::Summary| {
-            format!("p50 {}   p99 {}   max {}", report::time(s.p50_us), report::time(s.p99_us), report::time(s.max_us))
+            format!(
+                "p50 {}   p99 {}   max {}",
+                report::time(s.p50_us),
+                report::time(s.p99_us),
+                report::time(s.max_us)
+            )
         };
         let counts = format!(
             "late {}   skipped {}   stale frames {}   starved {}   time-outs {}",
@@ -210,7 +266,10 @@ impl Follower {
             device.counters.joint_timeouts.iter().sum::<u64>()
         );
         [
-            ("loop", format!("{:.1} Hz", report::rate(&loop_stats.period))),
+            (
+                "loop",
+                format!("{:.1} Hz", report::rate(&loop_stats.period)),
+            ),
             ("wake-up error", three(&loop_stats.wake_error)),
             ("observation age", three(&loop_stats.observation_age)),
             ("bus", format!("{:.1} Hz", report::rate(&bus_stats.period))),

@@ -12,13 +12,22 @@ pub(crate) fn third_party() -> Option<PathBuf> {
     let program = std::env::current_exe().ok();
     let built = Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")));
     let above = [here, program, built].into_iter().flatten();
-    let above = above.flat_map(|p| p.ancestors().map(|a| a.join("third_party")).collect::<Vec<_>>());
-    named.into_iter().chain(above).find(|folder| folder.is_dir())
+    let above = above.flat_map(|p| {
+        p.ancestors()
+            .map(|a| a.join("third_party"))
+            .collect::<Vec<_>>()
+    });
+    named
+        .into_iter()
+        .chain(above)
+        .find(|folder| folder.is_dir())
 }
 
 /// The folder of fetched models.
 pub(crate) fn models() -> Result<PathBuf> {
-    let folder = third_party().map(|folder| folder.join("models")).filter(|folder| folder.is_dir());
+    let folder = third_party()
+        .map(|folder| folder.join("models"))
+        .filter(|folder| folder.is_dir());
     folder.ok_or_else(|| {
         usage("the fetched models are not here; run `scripts/setup` in the checkout, or set SINEW_THIRD_PARTY to its third_party folder")
     })

@@ -77,7 +77,10 @@ impl Panel {
                 ratatui::restore();
             })
             .ok()?;
-        Some(Self { stop, thread: Some(thread) })
+        Some(Self {
+            stop,
+            thread: Some(thread),
+        })
     }
 }
 
@@ -120,16 +123,32 @@ fn draw(frame: &mut ratatui::Frame<'_>, snapshot: &Snapshot) {
     let lines: Vec<Line<'_>> = snapshot
         .figures
         .iter()
-        .map(|(label, value)| Line::from(vec![Span::styled(format!(" {label:<22}"), Style::new().fg(Color::DarkGray)), Span::raw(value)]))
+        .map(|(label, value)| {
+            Line::from(vec![
+                Span::styled(format!(" {label:<22}"), Style::new().fg(Color::DarkGray)),
+                Span::raw(value),
+            ])
+        })
         .collect();
-    frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" timing ")), figures);
-    let (text, colour) =
-        if snapshot.alarms.is_empty() { (" none".to_owned(), Color::Green) } else { (snapshot.alarms.join("\n"), Color::Red) };
     frame.render_widget(
-        Paragraph::new(text).style(Style::new().fg(colour)).block(Block::bordered().title(" alarms ")),
+        Paragraph::new(lines).block(Block::bordered().title(" timing ")),
+        figures,
+    );
+    let (text, colour) = if snapshot.alarms.is_empty() {
+        (" none".to_owned(), Color::Green)
+    } else {
+        (snapshot.alarms.join("\n"), Color::Red)
+    };
+    frame.render_widget(
+        Paragraph::new(text)
+            .style(Style::new().fg(colour))
+            .block(Block::bordered().title(" alarms ")),
         alarms,
     );
-    frame.render_widget(Paragraph::new(snapshot.help.as_str()).style(Style::new().fg(Color::DarkGray)), help);
+    frame.render_widget(
+        Paragraph::new(snapshot.help.as_str()).style(Style::new().fg(Color::DarkGray)),
+        help,
+    );
 }
 
 fn draw_head(frame: &mut ratatui::Frame<'_>, area: ratatui::layout::Rect, snapshot: &Snapshot) {
@@ -150,7 +169,11 @@ fn draw_head(frame: &mut ratatui::Frame<'_>, area: ratatui::layout::Rect, snapsh
 fn joint_table(snapshot: &Snapshot) -> Table<'_> {
     let rows = snapshot.joints.iter().map(|joint| {
         let filled = (joint.fraction.clamp(0.0, 1.0) * 20.0).round() as usize;
-        let style = if joint.fault.is_empty() { Style::new() } else { Style::new().fg(Color::Red) };
+        let style = if joint.fault.is_empty() {
+            Style::new()
+        } else {
+            Style::new().fg(Color::Red)
+        };
         Row::new([
             Cell::from(joint.name.as_str()),
             Cell::from(format!("{:>8.2} {}", joint.measured, joint.unit)),
@@ -170,7 +193,10 @@ fn joint_table(snapshot: &Snapshot) -> Table<'_> {
             Constraint::Min(10),
         ],
     )
-    .header(Row::new(["joint", "measured", "target", "range", "fault"]).style(Style::new().add_modifier(Modifier::BOLD)))
+    .header(
+        Row::new(["joint", "measured", "target", "range", "fault"])
+            .style(Style::new().add_modifier(Modifier::BOLD)),
+    )
     .block(Block::bordered().title(" joints "))
 }
 
@@ -186,14 +212,30 @@ mod tests {
         let snapshot = Snapshot {
             title: "so101".into(),
             phase: "teleop".into(),
-            joints: vec![JointLine { name: "gripper".into(), measured: 12.5, target: 13.0, unit: "%", fraction: 0.5, fault: "no reply".into() }],
+            joints: vec![JointLine {
+                name: "gripper".into(),
+                measured: 12.5,
+                target: 13.0,
+                unit: "%",
+                fraction: 0.5,
+                fault: "no reply".into(),
+            }],
             alarms: vec!["gripper: no reply".into()],
             ..Snapshot::default()
         };
         terminal.draw(|frame| draw(frame, &snapshot)).unwrap();
         let screen = terminal.backend().to_string();
-        for expected in ["so101", "teleop", "12.50 %", "no reply", "gripper: no reply"] {
-            assert!(screen.contains(expected), "{expected} is missing from\n{screen}");
+        for expected in [
+            "so101",
+            "teleop",
+            "12.50 %",
+            "no reply",
+            "gripper: no reply",
+        ] {
+            assert!(
+                screen.contains(expected),
+                "{expected} is missing from\n{screen}"
+            );
         }
     }
 }

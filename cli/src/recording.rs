@@ -4,6 +4,7 @@ use crate::session::Rig;
 use crate::world::World;
 use anyhow::{Context, Result};
 use sinew_datasets::{CameraSpec, Codec, DatasetSpec, ExtraSpec, LoopRow, Offered, RowSender};
+use sinew_runtime::Nanos;
 use sinew_runtime::control::{TickFlags, TickRecord};
 use sinew_runtime::ring::RingReader;
 use std::sync::Arc;
@@ -13,13 +14,17 @@ use std::time::Duration;
 
 /// What a recording of this robot in this world holds.
 ///
-/// The extra columns keep what LeRobot's synthetic `timestamp` hides: when the joints were really
-/// measured, and how old each input was when the action was decided.
+/// The extra columns keep what LeRobot's synthetic `timestamp` hides: when each tick really began,
+/// and when its joints and frames were captured, in s from the episode's first row.
 pub(crate) fn spec(rig: &Rig, world: &World, fps: u32, codec: Codec) -> DatasetSpec {
     let names = rig.units.names().to_vec();
     let cameras = world.cameras();
     let mut timing = vec!["tick_s".to_owned(), "state_capture_s".to_owned()];
-    timing.extend(cameras.iter().map(|camera| format!("{}_capture_s", camera.name)));
+    timing.extend(
+        cameras
+            .iter()
+            .map(|camera| format!("{}_capture_s", camera.name)),
+    );
     DatasetSpec {
         robot_type: rig.blueprint.robot_type.clone(),
         fps,
@@ -27,9 +32,16 @@ pub(crate) fn spec(rig: &Rig, world: &World, fps: u32, codec: Codec) -> DatasetS
         action_names: names,
         cameras: cameras
             .into_iter()
-            .map(|camera| CameraSpec { name: camera.name, width: camera.width, height: camera.height })
+            .map(|camera| CameraSpec {
+                name: camera.name,
+                width: camera.width,
+                height: camera.height,
+            })
             .collect(),
-        extras: vec![ExtraSpec { name: "timing".to_owned(), entries: timing }],
+        extras: vec![ExtraSpec {
+            name: "timing".to_owned(),
+            entries: timing,
+        }],
         codec,
     }
 }
@@ -53,29 +65,44 @@ pub(crate) fn forward(
 ) -> Result<(Arc<Counts>, JoinHandle<()>)> {
     let counts = Arc::new(Counts::default());
     let (shared, units) = (counts.clone(), rig.units.clone());
-    let thread = std::thread::Builder::new().name("recording".into()).spawn(move || {
-        loop {
-            let closed = ticks.is_closed();
-            while let Some(record) = ticks.pop() {
-                let counter = match complete_row(&record, &units).map(|row| rows.offer(row)) {
-                    Some(Offered::Taken) => &shared.rows,
-                    Some(Offered::Dropped) => &shared.dropped,
-                    Some(Offered::Idle) => continue,
-                    None => &shared.incomplete,
-                };
-                counter.fetch_add(1, Ordering::Relaxed);
+    let thread = std::thread::Builder::new()
+        .name("recording".into())
+        .spawn(move || {
+            // Times count from an episode's first row: they then survive LeRobot's float32.
+            let (mut epoch_ns, mut idle) = (0, true);
+            loop {
+                let closed = ticks.is_closed();
+                while let Some(record) = ticks.pop() {
+                    if idle {
+                        epoch_ns = record.tick.started_ns;
+                    }
+                    let offered =
+                        complete_row(&record, &units, epoch_ns).map(|row| rows.offer(row));
+                    idle = offered.map_or(idle, |offered| offered == Offered::Idle);
+                    let counter = match offered {
+                        Some(Offered::Taken) => &shared.rows,
+                        Some(Offered::Dropped) => &shared.dropped,
+                        Some(Offered::Idle) => continue,
+                        None => &shared.incomplete,
+                    };
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+                if closed {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(2));
             }
-            if closed {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    });
+        });
     Ok((counts, thread.context("cannot start the recording thread")?))
 }
 
-/// The row of a tick that has an action, a joint state and a frame of each camera.
-fn complete_row(record: &TickRecord, units: &sinew_hardware::Units) -> Option<LoopRow> {
+/// The row of a tick that has an action, a joint state and a frame of each camera; times in s from
+/// `epoch_ns`.
+fn complete_row(
+    record: &TickRecord,
+    units: &sinew_hardware::Units,
+    epoch_ns: Nanos,
+) -> Option<LoopRow> {
     let tick = &record.tick;
     if !tick.flags.contains(TickFlags::ACTED) || tick.flags.contains(TickFlags::NO_FRAME) {
         return None;
@@ -84,7 +111,7 @@ fn complete_row(record: &TickRecord, units: &sinew_hardware::Units) -> Option<Lo
     let joints = tick.state.len;
     units.to_lerobot(tick.state.positions(), &mut row.state[..joints]);
     units.to_lerobot(tick.target.positions(), &mut row.action[..joints]);
-    let seconds = |nanos: u64| nanos as f64 * 1e-9;
+    let seconds = |at: Nanos| (at as i64 - epoch_ns as i64) as f64 * 1e-9;
     row.extra[0] = seconds(tick.started_ns);
     row.extra[1] = seconds(tick.state.captured_ns);
     for camera in 0..tick.cameras.min(row.frames.len()) {

@@ -21,11 +21,21 @@ pub(crate) fn table(report: &SessionReport) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{:<24}{:>10}{:>10}{:>10}", "", "p50", "p99", "max");
     let period = control.stats.period;
-    let _ = writeln!(text, "{:<24}{:>10}", "loop rate", format!("{:.1} Hz", rate(&period)));
+    let _ = writeln!(
+        text,
+        "{:<24}{:>10}",
+        "loop rate",
+        format!("{:.1} Hz", rate(&period))
+    );
     row(&mut text, "loop wake-up error", &control.stats.wake_error);
     row(&mut text, "loop work", &control.stats.work);
     row(&mut text, "observation age", &control.stats.observation_age);
-    let _ = writeln!(text, "{:<24}{:>10}", "bus rate", format!("{:.1} Hz", rate(&device.stats.period)));
+    let _ = writeln!(
+        text,
+        "{:<24}{:>10}",
+        "bus rate",
+        format!("{:.1} Hz", rate(&device.stats.period))
+    );
     row(&mut text, "bus wake-up error", &device.stats.wake_error);
     row(&mut text, "bus cycle", &device.stats.work);
     if let Some(inference) = &report.inference {
@@ -53,15 +63,32 @@ pub(crate) fn misses(report: &SessionReport) -> String {
         ("joint replies corrupt", device.joint_corrupt.iter().sum()),
         ("write failures", device.write_failures),
         ("servo alarms", device.safety.alarms.iter().sum()),
-        ("targets limited", device.safety.position_limited + device.safety.velocity_limited + device.safety.step_limited),
+        (
+            "targets limited",
+            device.safety.position_limited
+                + device.safety.velocity_limited
+                + device.safety.step_limited,
+        ),
     ];
-    let seen: Vec<String> = counts.iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{what} {n}")).collect();
-    if seen.is_empty() { "none".to_owned() } else { seen.join(", ") }
+    let seen: Vec<String> = counts
+        .iter()
+        .filter(|(_, n)| *n > 0)
+        .map(|(what, n)| format!("{what} {n}"))
+        .collect();
+    if seen.is_empty() {
+        "none".to_owned()
+    } else {
+        seen.join(", ")
+    }
 }
 
 /// Ticks a second of a loop with these periods.
 pub(crate) fn rate(period: &Summary) -> f64 {
-    if period.mean_us > 0.0 { 1e6 / period.mean_us } else { 0.0 }
+    if period.mean_us > 0.0 {
+        1e6 / period.mean_us
+    } else {
+        0.0
+    }
 }
 
 fn row(text: &mut String, label: &str, summary: &Summary) {
@@ -76,5 +103,9 @@ fn row(text: &mut String, label: &str, summary: &Summary) {
 
 /// A duration with the unit that fits.
 pub(crate) fn time(us: f64) -> String {
-    if us >= 10_000.0 { format!("{:.1} ms", us / 1000.0) } else { format!("{us:.0} µs") }
+    if us >= 10_000.0 {
+        format!("{:.1} ms", us / 1000.0)
+    } else {
+        format!("{us:.0} µs")
+    }
 }

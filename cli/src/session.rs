@@ -5,18 +5,20 @@ use crate::failure::usage;
 use crate::world::World;
 use anyhow::{Context, Result, anyhow};
 use sinew_drivers::emulator::ServoConfig;
-use sinew_drivers::feetech::registers as reg;
 use sinew_drivers::feetech::bus::{BusOptions, FeetechBus};
 use sinew_drivers::feetech::joint::{JointSpec, Protection};
+use sinew_drivers::feetech::registers as reg;
 use sinew_drivers::feetech::robot::{FeetechRobot, RobotOptions};
 use sinew_hardware::blueprint::{BusKind, OnExit, OnOverload, OnWatchdog};
 use sinew_hardware::{Blueprint, Calibration, Units};
 use sinew_runtime::actions::{InferenceError, InferenceReport, InferenceThread};
 use sinew_runtime::control::{
-    ActionSource, ControlConfig, ControlCore, ControlReport, ControlTelemetry, ControlThread, TickRecord,
+    ActionSource, ControlConfig, ControlCore, ControlReport, ControlTelemetry, ControlThread,
+    TickRecord,
 };
 use sinew_runtime::device::{
     DeviceConfig, DeviceCore, DeviceReport, DeviceTelemetry, DeviceThread, Interpolation, OnStop,
+    SafeOutcome,
 };
 use sinew_runtime::pace::period_of;
 use sinew_runtime::ring::RingReader;
@@ -47,13 +49,19 @@ impl Rig {
     /// Loads the blueprint and the calibration that the arguments name.
     pub(crate) fn load(args: &RobotArgs) -> Result<Self> {
         let blueprint = Blueprint::load(&args.robot).map_err(usage)?;
+        feetech_baud(&blueprint)?;
         let calibration = match &args.calibration {
             Some(named) => read_calibration(&blueprint, named)?,
             None => Calibration::from_blueprint(&blueprint).map_err(usage)?,
         };
         let units = Units::new(&blueprint, &calibration).map_err(usage)?;
         let names = blueprint.joint_names();
-        Ok(Self { blueprint, calibration, units, names })
+        Ok(Self {
+            blueprint,
+            calibration,
+            units,
+            names,
+        })
     }
 
     fn joint_specs(&self) -> Vec<JointSpec> {
@@ -96,20 +104,21 @@ impl Rig {
 
     /// Opens the robot's bus and checks its servos.
     pub(crate) fn connect(&self, args: &RobotArgs) -> Result<Box<dyn Robot>> {
-        let bus = self.blueprint.buses.first().ok_or_else(|| usage("the blueprint has no bus"))?;
-        match &bus.kind {
-            BusKind::Feetech => Ok(Box::new(self.connect_feetech(args, bus.baud.unwrap_or(1_000_000))?)),
-            kind => Err(usage(format!(
-                "{} is on a bus of kind {kind}, which cannot be driven from here; `sinew sim go2-walk` runs a simulated one",
-                self.blueprint.name
-            ))),
-        }
+        Ok(Box::new(self.connect_feetech(args)?))
     }
 
     /// The same, as the concrete driver, for benchmarks.
-    pub(crate) fn connect_feetech(&self, args: &RobotArgs, baud: u32) -> Result<FeetechRobot> {
+    pub(crate) fn connect_feetech(&self, args: &RobotArgs) -> Result<FeetechRobot> {
+        let baud = feetech_baud(&self.blueprint)?;
         let port = find_port(&self.blueprint, args)?;
-        let bus = FeetechBus::open(&port, BusOptions { baud, ..BusOptions::default() }).map_err(usage)?;
+        let bus = FeetechBus::open(
+            &port,
+            BusOptions {
+                baud,
+                ..BusOptions::default()
+            },
+        )
+        .map_err(usage)?;
         FeetechRobot::connect(bus, self.joint_specs(), RobotOptions::default()).map_err(usage)
     }
 
@@ -127,9 +136,10 @@ impl Rig {
             ttl: millis(policy.watchdog_ms),
             on_starve: match policy.on_watchdog {
                 OnWatchdog::Hold => OnStarve::Hold,
-                OnWatchdog::HoldThenComply { hold_ms, ramp_ms } => {
-                    OnStarve::HoldThenComply { hold: millis(hold_ms), ramp: millis(ramp_ms) }
-                }
+                OnWatchdog::HoldThenComply { hold_ms, ramp_ms } => OnStarve::HoldThenComply {
+                    hold: millis(hold_ms),
+                    ramp: millis(ramp_ms),
+                },
             },
             on_alarm: match policy.on_overload {
                 OnOverload::Report => OnAlarm::Report,
@@ -144,8 +154,26 @@ impl Rig {
         match self.blueprint.safety.on_exit {
             OnExit::Comply => OnStop::Comply,
             OnExit::Hold => OnStop::Hold,
-            OnExit::Rest => OnStop::Rest { pose: self.blueprint.rest(), over: REST_OVER },
+            OnExit::Rest => OnStop::Rest {
+                pose: self.blueprint.rest(),
+                over: REST_OVER,
+            },
         }
+    }
+}
+
+/// The rate of the robot's servo bus: the one kind of bus that is driven from here so far.
+pub(crate) fn feetech_baud(blueprint: &Blueprint) -> Result<u32> {
+    match blueprint.buses.first() {
+        Some(bus) if bus.kind == BusKind::Feetech => Ok(bus.baud.unwrap_or(1_000_000)),
+        Some(bus) => Err(usage(format!(
+            "{} is on a bus of kind {}, which cannot be driven from here; `sinew sim go2-walk` runs a simulated one",
+            blueprint.name, bus.kind
+        ))),
+        None => Err(usage(format!(
+            "the blueprint of {} has no bus",
+            blueprint.name
+        ))),
     }
 }
 
@@ -164,7 +192,11 @@ fn find_port(blueprint: &Blueprint, args: &RobotArgs) -> Result<String> {
         Some("sim") => Ok(crate::world::default_port().to_string_lossy().into_owned()),
         Some(port) => Ok(port.to_owned()),
         None => {
-            let pattern = blueprint.buses.first().and_then(|bus| bus.port.as_deref()).unwrap_or("/dev/ttyACM*");
+            let pattern = blueprint
+                .buses
+                .first()
+                .and_then(|bus| bus.port.as_deref())
+                .unwrap_or("/dev/ttyACM*");
             let mut found = matching(pattern);
             match (found.pop(), found.len()) {
                 (Some(port), 0) => Ok(port),
@@ -185,7 +217,10 @@ fn find_port(blueprint: &Blueprint, args: &RobotArgs) -> Result<String> {
 fn matching(pattern: &str) -> Vec<String> {
     let path = Path::new(pattern);
     let directory = path.parent().unwrap_or(Path::new("/dev"));
-    let prefix = path.file_name().map(|n| n.to_string_lossy().trim_end_matches('*').to_owned()).unwrap_or_default();
+    let prefix = path
+        .file_name()
+        .map(|n| n.to_string_lossy().trim_end_matches('*').to_owned())
+        .unwrap_or_default();
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
         .filter(|e| e.file_name().to_string_lossy().starts_with(&prefix))
@@ -206,8 +241,13 @@ pub(crate) struct Rates {
 
 impl Rates {
     fn periods(self) -> Result<(Duration, Duration)> {
-        let period = |hz: f64, what: &str| period_of(hz).ok_or_else(|| usage(format!("{what} {hz} is not a rate in Hz")));
-        Ok((period(self.bus_hz, "--bus-rate")?, period(self.loop_hz, "the loop rate")?))
+        let period = |hz: f64, what: &str| {
+            period_of(hz).ok_or_else(|| usage(format!("{what} {hz} is not a rate in Hz")))
+        };
+        Ok((
+            period(self.bus_hz, "--bus-rate")?,
+            period(self.loop_hz, "the loop rate")?,
+        ))
     }
 }
 
@@ -219,13 +259,20 @@ pub(crate) struct Setup {
     targets: SlotWriter<JointTarget>,
     control: ControlConfig,
     sinks: usize,
+    #[cfg(feature = "topics")]
+    node: Option<Arc<sinew_runtime::topics::Node>>,
     pub(crate) stop: StopToken,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Setup {
     /// Prepares the threads of `robot`.
-    pub(crate) fn new(rig: Rig, robot: Box<dyn Robot>, rates: Rates, stop: StopToken) -> Result<Self> {
+    pub(crate) fn new(
+        rig: Rig,
+        robot: Box<dyn Robot>,
+        rates: Rates,
+        stop: StopToken,
+    ) -> Result<Self> {
         let (bus_period, loop_period) = rates.periods()?;
         let mut config = DeviceConfig::new(bus_period, rig.safety());
         config.on_stop = rig.on_stop();
@@ -237,6 +284,8 @@ impl Setup {
             targets,
             control: ControlConfig::new(loop_period),
             sinks: 0,
+            #[cfg(feature = "topics")]
+            node: None,
             stop,
             clock: Arc::new(MonotonicClock),
         })
@@ -250,6 +299,20 @@ impl Setup {
     /// The emergency stop.
     pub(crate) fn estop(&self) -> EStop {
         self.device.estop()
+    }
+
+    /// The session's one node on the topics, opened when it is first asked for.
+    #[cfg(feature = "topics")]
+    pub(crate) fn node(
+        &mut self,
+        output: &crate::args::OutputArgs,
+    ) -> Result<Arc<sinew_runtime::topics::Node>> {
+        let node = match self.node.take() {
+            Some(node) => node,
+            None => Arc::new(crate::topics::open_node(&self.rig, output)?),
+        };
+        self.node = Some(node.clone());
+        Ok(node)
     }
 
     /// Asks for one more listener to every tick; they come with [`Session::sinks`].
@@ -268,9 +331,15 @@ impl Setup {
         let mut control = ControlCore::new(self.control, states, self.targets, source)?;
         let mut cameras = Vec::new();
         for camera in world.cameras() {
-            cameras.push(forward_camera(camera, control.add_camera()?, self.stop.clone())?);
+            cameras.push(forward_camera(
+                camera,
+                control.add_camera()?,
+                self.stop.clone(),
+            )?);
         }
-        let sinks = (0..self.sinks).map(|_| control.add_sink(SINK_TICKS)).collect();
+        let sinks = (0..self.sinks)
+            .map(|_| control.add_sink(SINK_TICKS))
+            .collect();
         let (device_telemetry, control_telemetry) = (self.device.telemetry(), control.telemetry());
         let estop = self.device.estop();
         let device = DeviceThread::spawn(self.device, self.clock.clone(), self.stop.clone())?;
@@ -299,16 +368,18 @@ fn forward_camera(
     mut slot: SlotWriter<Option<Arc<Frame>>>,
     stop: StopToken,
 ) -> Result<JoinHandle<()>> {
-    let thread = std::thread::Builder::new().name(format!("camera-{}", feed.name)).spawn(move || {
-        let mut seen = 0;
-        while !stop.is_set() {
-            if let Some(frame) = feed.newer_than(seen) {
-                seen = frame.seq;
-                slot.publish(Some(frame));
+    let thread = std::thread::Builder::new()
+        .name(format!("camera-{}", feed.name))
+        .spawn(move || {
+            let mut seen = 0;
+            while !stop.is_set() {
+                if let Some(frame) = feed.newer_than(seen) {
+                    seen = frame.seq;
+                    slot.publish(Some(frame));
+                }
+                std::thread::sleep(Duration::from_millis(2));
             }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    });
+        });
     thread.context("cannot start a camera thread")
 }
 
@@ -345,7 +416,9 @@ impl Session {
 
     /// Takes the listener that was asked for last.
     pub(crate) fn take_sink(&mut self) -> Result<RingReader<TickRecord>> {
-        self.sinks.pop().ok_or_else(|| anyhow!("no listener was asked for; please report this as a bug"))
+        self.sinks
+            .pop()
+            .ok_or_else(|| anyhow!("no listener was asked for; please report this as a bug"))
     }
 
     /// Waits for both threads, the arm being safe, and says how it went. The device's failure is
@@ -356,12 +429,26 @@ impl Session {
         for camera in self.cameras {
             let _ = camera.join();
         }
-        let inference = self.inference.map(|thread| thread.join(Duration::from_secs(2)));
-        if let Err(failure) = &device {
-            eprintln!("the robot was left like this: {}", failure.report.left);
+        let inference = self
+            .inference
+            .map(|thread| thread.join(Duration::from_secs(2)));
+        // A failure's own message ends with how the arm was left; what could not be told after an
+        // orderly end must be said too, whatever else is reported.
+        if let Ok(DeviceReport {
+            left: left @ SafeOutcome::Unknown(_),
+            ..
+        }) = &device
+        {
+            eprintln!("  {left}");
         }
         let device = device?;
-        let inference = inference.transpose().map_err(|e: InferenceError| anyhow!(e))?;
-        Ok(SessionReport { device, control: control?, inference })
+        let inference = inference
+            .transpose()
+            .map_err(|e: InferenceError| anyhow!(e))?;
+        Ok(SessionReport {
+            device,
+            control: control?,
+            inference,
+        })
     }
 }

@@ -69,7 +69,14 @@ impl NewestTarget {
     /// `max_age` old.
     pub(crate) fn new(max_age: Duration) -> (SlotWriter<JointTarget>, Self) {
         let (writer, targets) = slot(JointTarget::default());
-        (writer, Self { targets, max_age: nanos(max_age), began: false })
+        (
+            writer,
+            Self {
+                targets,
+                max_age: nanos(max_age),
+                began: false,
+            },
+        )
     }
 }
 
@@ -80,7 +87,11 @@ impl ActionSource for NewestTarget {
             return ActionOutcome::Waiting;
         }
         if observation.now_ns.saturating_sub(newest.issued_ns) > self.max_age {
-            return if self.began { ActionOutcome::Starved } else { ActionOutcome::Waiting };
+            return if self.began {
+                ActionOutcome::Starved
+            } else {
+                ActionOutcome::Waiting
+            };
         }
         self.began = true;
         target.len = newest.len;
@@ -96,45 +107,56 @@ pub(crate) fn spawn_operator(
     rate_hz: f64,
     stop: StopToken,
 ) -> Result<(NewestTarget, Arc<OperatorControl>, JoinHandle<()>)> {
-    let period = period_of(rate_hz).ok_or_else(|| usage(format!("{rate_hz} is not a rate in Hz")))?;
+    let period =
+        period_of(rate_hz).ok_or_else(|| usage(format!("{rate_hz} is not a rate in Hz")))?;
     let (mut targets, source) = NewestTarget::new(5 * period);
     let control = Arc::new(OperatorControl::default());
     let shared = control.clone();
-    let thread = std::thread::Builder::new().name("operator".into()).spawn(move || {
-        let clock = MonotonicClock;
-        let (mut due, mut restarts) = (clock.now(), 0);
-        while !stop.is_set() {
-            due = (due + nanos(period)).max(clock.now());
-            clock.sleep_until(due);
-            let state = *states.latest();
-            if states.seq() == 0 {
-                continue;
-            }
-            let asked = shared.restarts.load(Ordering::Acquire);
-            if asked != restarts {
-                restarts = asked;
-                operator.restart();
-            }
-            let now = clock.now();
-            let mut target = JointTarget { len: state.len, issued_ns: now, ..JointTarget::default() };
-            match operator.tick(now as f64 * 1e-9, &state, &mut target) {
-                Ok(true) => {
-                    targets.publish(target);
+    let thread = std::thread::Builder::new()
+        .name("operator".into())
+        .spawn(move || {
+            let clock = MonotonicClock;
+            let (mut due, mut restarts) = (clock.now(), 0);
+            while !stop.is_set() {
+                due = (due + nanos(period)).max(clock.now());
+                clock.sleep_until(due);
+                let state = *states.latest();
+                if states.seq() == 0 {
+                    continue;
                 }
-                Ok(false) => {}
-                Err(error) => {
-                    if let Ok(mut failure) = shared.failure.lock() {
-                        *failure = Some(format!("{error:#}"));
+                let asked = shared.restarts.load(Ordering::Acquire);
+                if asked != restarts {
+                    restarts = asked;
+                    operator.restart();
+                }
+                let now = clock.now();
+                let mut target = JointTarget {
+                    len: state.len,
+                    issued_ns: now,
+                    ..JointTarget::default()
+                };
+                match operator.tick(now as f64 * 1e-9, &state, &mut target) {
+                    Ok(true) => {
+                        targets.publish(target);
                     }
-                    stop.request(StopCause::Control);
+                    Ok(false) => {}
+                    Err(error) => {
+                        if let Ok(mut failure) = shared.failure.lock() {
+                            *failure = Some(format!("{error:#}"));
+                        }
+                        stop.request(StopCause::Control);
+                    }
+                }
+                if asked == shared.restarts.load(Ordering::Acquire) {
+                    shared.done.store(operator.is_done(), Ordering::Release);
                 }
             }
-            if asked == shared.restarts.load(Ordering::Acquire) {
-                shared.done.store(operator.is_done(), Ordering::Release);
-            }
-        }
-    });
-    Ok((source, control, thread.context("cannot start the operator's thread")?))
+        });
+    Ok((
+        source,
+        control,
+        thread.context("cannot start the operator's thread")?,
+    ))
 }
 
 /// The scripted operator of the simulated task.
@@ -148,14 +170,19 @@ pub(crate) struct Scripted {
 #[cfg(feature = "sim")]
 impl Scripted {
     pub(crate) fn new(world: &World) -> Result<Self> {
-        Ok(Self { script: world.operator()?, world: world.clone() })
+        Ok(Self {
+            script: world.operator()?,
+            world: world.clone(),
+        })
     }
 }
 
 #[cfg(feature = "sim")]
 impl Operate for Scripted {
     fn tick(&mut self, now_s: f64, state: &JointState, target: &mut JointTarget) -> Result<bool> {
-        let Some(task) = self.world.task_state()? else { return Ok(false) };
+        let Some(task) = self.world.task_state()? else {
+            return Ok(false);
+        };
         let mut measured = [0.0; sinew_sim::pick::DOF];
         measured.copy_from_slice(&state.position[..sinew_sim::pick::DOF]);
         let goal = self.script.tick(now_s, &measured, &task)?;
@@ -187,11 +214,20 @@ const APPROACH_RAD_S: f64 = 0.8;
 impl Replayed {
     /// Rows of goals in rad, one a tick of `tick_s` seconds.
     pub(crate) fn new(rows: Vec<Vec<f64>>, tick_s: f64) -> Self {
-        Self { rows, tick_s, approach: None, next: 0 }
+        Self {
+            rows,
+            tick_s,
+            approach: None,
+            next: 0,
+        }
     }
 
     fn approach_ticks(&self, from: &[f64]) -> usize {
-        let far = from.iter().zip(&self.rows[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        let far = from
+            .iter()
+            .zip(&self.rows[0])
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f64::max);
         // A minimum-jerk motion peaks at 1.875 times its mean speed.
         ((1.875 * far / APPROACH_RAD_S).max(0.2) / self.tick_s).ceil() as usize
     }
@@ -203,7 +239,10 @@ impl ActionSource for Replayed {
             return ActionOutcome::Finished;
         }
         target.len = self.rows[0].len();
-        let ticks = self.approach.as_ref().map_or(0, |(from, _)| self.approach_ticks(from));
+        let ticks = self
+            .approach
+            .as_ref()
+            .map_or(0, |(from, _)| self.approach_ticks(from));
         match &mut self.approach {
             // Once, at the first tick.
             None => self.approach = Some((observation.state.positions().to_vec(), 0)),
@@ -238,7 +277,12 @@ pub(crate) struct Loaded {
 }
 
 /// Loads the policy in `directory` for a robot in a world.
-pub(crate) fn load_policy(directory: &Path, options: LoadOptions, rig: &Rig, world: &World) -> Result<Loaded> {
+pub(crate) fn load_policy(
+    directory: &Path,
+    options: LoadOptions,
+    rig: &Rig,
+    world: &World,
+) -> Result<Loaded> {
     let mut features = sinew_policies::Features::new(&rig.names)
         .with_cameras(world.cameras().into_iter().map(|camera| camera.name));
     if let Some((names, _)) = environment(world)? {
@@ -246,28 +290,45 @@ pub(crate) fn load_policy(directory: &Path, options: LoadOptions, rig: &Rig, wor
     }
     let policy = Policy::load(directory, options, features).map_err(usage)?;
     let manifest = policy.manifest();
-    let (rate_hz, chunk, used) = (manifest.rate_hz, manifest.chunk_size, manifest.n_action_steps);
+    let (rate_hz, chunk, used) = (
+        manifest.rate_hz,
+        manifest.chunk_size,
+        manifest.n_action_steps,
+    );
     Ok(Loaded {
         rate_hz,
         engine: policy.engine_name(),
         name: manifest.name.clone(),
-        queue: QueueConfig { refill_at: chunk - used.min(chunk), ..QueueConfig::new(rig.names.len(), chunk) },
+        queue: QueueConfig {
+            refill_at: chunk - used.min(chunk),
+            ..QueueConfig::new(rig.names.len(), chunk)
+        },
         policy,
     })
 }
 
 impl Loaded {
     /// Starts the inference thread.
-    pub(crate) fn start(self, world: &World, stop: StopToken) -> Result<(InferenceThread, QueueSource)> {
+    pub(crate) fn start(
+        self,
+        world: &World,
+        stop: StopToken,
+    ) -> Result<(InferenceThread, QueueSource)> {
         let (mut policy, world) = (self.policy, world.clone());
         let cameras = policy.features().cameras().len();
         let mut targets = Vec::new();
         let infer: Infer = Box::new(move |observation: &Observation, chunk: &mut ChunkBuf| {
-            let values = environment(&world)?.map(|(_, values)| values).unwrap_or_default();
+            let values = environment(&world)?
+                .map(|(_, values)| values)
+                .unwrap_or_default();
             let mut images: Vec<&Frame> = Vec::with_capacity(cameras);
             for (camera, frame) in observation.frames[..cameras].iter().enumerate() {
                 let name = &policy.features().cameras()[camera];
-                images.push(frame.as_deref().ok_or_else(|| format!("camera {name} has not delivered a frame"))?);
+                images.push(
+                    frame
+                        .as_deref()
+                        .ok_or_else(|| format!("camera {name} has not delivered a frame"))?,
+                );
             }
             let input = PolicyInput {
                 environment: &values,
@@ -280,7 +341,8 @@ impl Loaded {
             }
             Ok(())
         });
-        InferenceThread::spawn(infer, self.queue, Arc::new(MonotonicClock), stop).map_err(Into::into)
+        InferenceThread::spawn(infer, self.queue, Arc::new(MonotonicClock), stop)
+            .map_err(Into::into)
     }
 }
 
@@ -288,7 +350,10 @@ impl Loaded {
 fn environment(world: &World) -> Result<Option<(Vec<&'static str>, Vec<f64>)>> {
     #[cfg(feature = "sim")]
     if let Some(task) = world.task_state()? {
-        return Ok(Some((sinew_sim::pick::ENVIRONMENT.to_vec(), task.environment().to_vec())));
+        return Ok(Some((
+            sinew_sim::pick::ENVIRONMENT.to_vec(),
+            task.environment().to_vec(),
+        )));
     }
     let _ = world;
     Ok(None)

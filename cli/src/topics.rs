@@ -12,10 +12,14 @@ use sinew_runtime::ring::RingReader;
 use sinew_runtime::safety::{EStop, EStopReason};
 use sinew_runtime::slot::SlotWriter;
 use sinew_runtime::stop::StopToken;
-use sinew_runtime::topics::messages::{DiagnosticArrayMsg, DiagnosticStatus, Header, JointStateMsg, KeyValue, StringMsg};
-use sinew_runtime::topics::{self, ImagePublisher, Node, TopicPublisher, TopicSubscriber, TopicsConfig};
+use sinew_runtime::topics::messages::{
+    DiagnosticArrayMsg, DiagnosticStatus, Header, JointStateMsg, KeyValue, StringMsg,
+};
+use sinew_runtime::topics::{
+    self, ImagePublisher, Node, TopicPublisher, TopicSubscriber, TopicsConfig,
+};
 use sinew_runtime::{Clock, JointFault, JointTarget, MonotonicClock};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -32,24 +36,23 @@ pub(crate) struct Topics {
     health: TopicPublisher<DiagnosticArrayMsg>,
     images: Vec<(String, ImagePublisher)>,
     _estop: TopicSubscriber,
-    _node: Node,
+    _node: Arc<Node>,
 }
 
-/// Opens a node as the arguments say.
-fn node(rig: &Rig, output: &OutputArgs, name: &str) -> Result<Node> {
+/// Opens this robot's node as the arguments say.
+pub(crate) fn open_node(rig: &Rig, output: &OutputArgs) -> Result<Node> {
     let config = TopicsConfig {
         domain: output.domain,
         connect: output.connect.clone(),
         listen: output.listen.clone(),
-        ..TopicsConfig::local(&format!("/{}", rig.blueprint.name), name)
+        ..TopicsConfig::local(&format!("/{}", rig.blueprint.name), "sinew")
     };
     Node::open(config).map_err(usage)
 }
 
 impl Topics {
-    /// Opens the node. A message on `estop` trips the emergency stop.
-    pub(crate) fn open(rig: &Rig, world: &World, output: &OutputArgs, estop: EStop) -> Result<Self> {
-        let node = node(rig, output, "sinew")?;
+    /// Declares the publishers. A message on `estop` trips the emergency stop.
+    pub(crate) fn open(rig: &Rig, world: &World, node: Arc<Node>, estop: EStop) -> Result<Self> {
         let images = world.cameras().into_iter().map(|camera| {
             let publisher = node.image_publisher(&format!("{}/image_raw", camera.name))?;
             Ok((camera.name, publisher))
@@ -60,46 +63,56 @@ impl Topics {
             commands: node.publisher("joint_target")?,
             health: node.publisher("/diagnostics")?,
             images: images.collect::<Result<_>>()?,
-            _estop: node.subscribe::<StringMsg>("estop", move |_, _| estop.trip(EStopReason::Topic))?,
+            _estop: node
+                .subscribe::<StringMsg>("estop", move |_, _| estop.trip(EStopReason::Topic))?,
             _node: node,
         })
     }
 
     /// Publishes ticks until the session ends.
-    pub(crate) fn publish(mut self, mut ticks: RingReader<TickRecord>, stop: StopToken) -> Result<JoinHandle<()>> {
-        let thread = std::thread::Builder::new().name("topics".into()).spawn(move || {
-            let mut health_due = 0;
-            let mut seen = vec![0; self.images.len()];
-            loop {
-                let closed = ticks.is_closed();
-                while let Some(record) = ticks.pop() {
-                    let sent = self.send(&record, &mut seen).and_then(|()| {
-                        if record.tick.started_ns >= health_due {
-                            health_due = record.tick.started_ns + HEALTH_EVERY_NS;
-                            self.send_health(&record)?;
-                        }
-                        Ok(())
-                    });
-                    if let Err(error) = sent {
-                        tracing::warn!("{error:#}");
-                        if stop.is_set() {
-                            return;
+    pub(crate) fn publish(
+        mut self,
+        mut ticks: RingReader<TickRecord>,
+        stop: StopToken,
+    ) -> Result<JoinHandle<()>> {
+        let thread = std::thread::Builder::new()
+            .name("topics".into())
+            .spawn(move || {
+                let mut health_due = 0;
+                let mut seen = vec![0; self.images.len()];
+                loop {
+                    let closed = ticks.is_closed();
+                    while let Some(record) = ticks.pop() {
+                        let sent = self.send(&record, &mut seen).and_then(|()| {
+                            if record.tick.started_ns >= health_due {
+                                health_due = record.tick.started_ns + HEALTH_EVERY_NS;
+                                self.send_health(&record)?;
+                            }
+                            Ok(())
+                        });
+                        if let Err(error) = sent {
+                            tracing::warn!("{error:#}");
+                            if stop.is_set() {
+                                return;
+                            }
                         }
                     }
+                    if closed {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
                 }
-                if closed {
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        });
+            });
         thread.context("cannot start the topics' thread")
     }
 
     fn send(&mut self, record: &TickRecord, seen: &mut [u64]) -> Result<()> {
         let tick = &record.tick;
         let now = MonotonicClock.now();
-        let header = |captured| Header { stamp: topics::stamp(captured, now), frame_id: self.rig.blueprint.name.clone() };
+        let header = |captured| Header {
+            stamp: topics::stamp(captured, now),
+            frame_id: self.rig.blueprint.name.clone(),
+        };
         let (state, len) = (&tick.state, tick.state.len);
         let name: Vec<String> = self.rig.names.to_vec();
         if state.seq > 0 {
@@ -120,7 +133,9 @@ impl Topics {
                 effort: vec![],
             })?;
         }
-        for (((camera, publisher), seen), frame) in self.images.iter_mut().zip(seen).zip(&record.frames) {
+        for (((camera, publisher), seen), frame) in
+            self.images.iter_mut().zip(seen).zip(&record.frames)
+        {
             if let Some(frame) = frame.as_ref().filter(|frame| frame.seq > *seen) {
                 *seen = frame.seq;
                 publisher.publish(frame, camera, topics::stamp(frame.captured_ns, now))?;
@@ -138,14 +153,29 @@ impl Topics {
                 JointFault::Corrupt => (2, "damaged reply".to_owned()),
                 JointFault::Alarm(bits) => (1, crate::units::alarm(bits)),
             };
-            DiagnosticStatus { level, name: name.clone(), message, hardware_id: robot.clone(), values: vec![] }
+            DiagnosticStatus {
+                level,
+                name: name.clone(),
+                message,
+                hardware_id: robot.clone(),
+                values: vec![],
+            }
         };
-        let mut status: Vec<DiagnosticStatus> = self.rig.names.iter().enumerate().map(joint).collect();
-        let value = |key: &str, value: u64| KeyValue { key: key.to_owned(), value: value.to_string() };
+        let mut status: Vec<DiagnosticStatus> =
+            self.rig.names.iter().enumerate().map(joint).collect();
+        let value = |key: &str, value: u64| KeyValue {
+            key: key.to_owned(),
+            value: value.to_string(),
+        };
         status.push(DiagnosticStatus {
             level: u8::from(record.tick.flags.contains(TickFlags::LATE)),
             name: "loop".to_owned(),
-            message: if record.tick.flags.contains(TickFlags::LATE) { "late" } else { "ok" }.to_owned(),
+            message: if record.tick.flags.contains(TickFlags::LATE) {
+                "late"
+            } else {
+                "ok"
+            }
+            .to_owned(),
             hardware_id: robot.clone(),
             values: vec![
                 value("tick", record.tick.seq),
@@ -154,8 +184,12 @@ impl Topics {
             ],
         });
         let now = MonotonicClock.now();
-        let header = Header { stamp: topics::stamp(record.tick.started_ns, now), frame_id: robot.clone() };
-        self.health.publish(&DiagnosticArrayMsg { header, status })?;
+        let header = Header {
+            stamp: topics::stamp(record.tick.started_ns, now),
+            frame_id: robot.clone(),
+        };
+        self.health
+            .publish(&DiagnosticArrayMsg { header, status })?;
         Ok(())
     }
 }
@@ -165,25 +199,33 @@ impl Topics {
 #[derive(Debug)]
 pub(crate) struct Commands {
     _subscriber: TopicSubscriber,
-    _node: Node,
+    _node: Arc<Node>,
 }
 
 impl Commands {
     /// Subscribes, and returns the source that the loop acts on.
     pub(crate) fn open(
         rig: &Rig,
-        output: &OutputArgs,
+        node: Arc<Node>,
         mut states: sinew_runtime::slot::SlotReader<sinew_runtime::JointState>,
     ) -> Result<(Self, NewestTarget)> {
-        let node = node(rig, output, "sinew_command")?;
         let (targets, source) = NewestTarget::new(COMMAND_AGE);
         let names = rig.names.clone();
         let mut goal: Option<JointTarget> = None;
         let mut take = move |message: JointStateMsg, targets: &mut SlotWriter<JointTarget>| {
             let indices = match names.bind(message.name.iter().map(String::as_str)) {
                 Ok(indices) if indices.len() == message.position.len() => indices,
-                Ok(_) => return tracing::warn!("joint_command: names and positions differ in number; ignored"),
-                Err(missing) => return tracing::warn!("joint_command: this robot has no {}; ignored", missing.join(", ")),
+                Ok(_) => {
+                    return tracing::warn!(
+                        "joint_command: names and positions differ in number; ignored"
+                    );
+                }
+                Err(missing) => {
+                    return tracing::warn!(
+                        "joint_command: this robot has no {}; ignored",
+                        missing.join(", ")
+                    );
+                }
             };
             let state = states.latest();
             let mut next = goal.unwrap_or_else(|| JointTarget {
@@ -204,6 +246,12 @@ impl Commands {
                 take(message, &mut targets);
             }
         })?;
-        Ok((Self { _subscriber: subscriber, _node: node }, source))
+        Ok((
+            Self {
+                _subscriber: subscriber,
+                _node: node,
+            },
+            source,
+        ))
     }
 }

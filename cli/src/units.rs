@@ -14,6 +14,14 @@ pub(crate) fn suffix(norm: Norm) -> &'static str {
 
 /// The alarms that are set in a servo's status byte.
 pub(crate) fn alarm(bits: u8) -> String {
-    let names: Vec<&str> = ALARM_NAMES.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect();
-    if names.is_empty() { format!("alarm {bits:#04x}") } else { names.join(", ") }
+    let names: Vec<&str> = ALARM_NAMES
+        .iter()
+        .filter(|(bit, _)| bits & bit != 0)
+        .map(|(_, name)| *name)
+        .collect();
+    if names.is_empty() {
+        format!("alarm {bits:#04x}")
+    } else {
+        names.join(", ")
+    }
 }

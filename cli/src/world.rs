@@ -34,7 +34,9 @@ pub(crate) struct Camera {
 
 impl std::fmt::Debug for Camera {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Camera").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Camera")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -75,7 +77,9 @@ mod simulated {
                 (None, None) => None,
             };
             match socket {
-                Some(socket) => Ok(Self::There(Arc::new(LinkClient::connect(&socket).map_err(usage)?))),
+                Some(socket) => Ok(Self::There(Arc::new(
+                    LinkClient::connect(&socket).map_err(usage)?,
+                ))),
                 None => Ok(Self::Real),
             }
         }

@@ -91,7 +91,7 @@ pub enum Error {
         root: PathBuf,
     },
     /// There is a dataset already.
-    #[error("{} holds a dataset already; resume it or choose another folder", root.display())]
+    #[error("{} holds a dataset already; resume it (--resume) or choose another folder", root.display())]
     Exists {
         /// Dataset folder.
         root: PathBuf,

@@ -217,6 +217,34 @@ fn a_late_reply_is_never_the_answer_to_another_question() {
     assert_eq!(bus.read(1, &reg::PRESENT_TEMPERATURE).unwrap(), 33);
 }
 
+/// A reply given up on, taken as the answer to the same question asked again, leaves one reply
+/// too many on its way even though that request went well.
+#[test]
+fn a_late_reply_does_not_leave_the_bus_one_step_behind() {
+    let fake = FakeBus::new(1);
+    fake.set(1, &reg::PRESENT_VOLTAGE, 120);
+    fake.set(1, &reg::PRESENT_TEMPERATURE, 33);
+    let options = BusOptions {
+        reply_margin: Duration::from_millis(5),
+        op_timeout: Duration::from_secs(2),
+        ..BusOptions::default()
+    };
+    let mut bus = FeetechBus::open(&fake.path, options).unwrap();
+    fake.sabotage(|_, n, reply| {
+        if n == 1 {
+            std::thread::sleep(Duration::from_millis(60));
+        }
+        reply
+    });
+    let (mut reply, voltage) = ([Reply::default()], &reg::PRESENT_VOLTAGE);
+    let budget = Duration::from_millis(10);
+    bus.sync_read_retrying(voltage.addr, 1, &[1], &mut reply, budget, 0)
+        .unwrap();
+    assert_eq!(bus.read(1, voltage).unwrap(), 120);
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(bus.read(1, &reg::PRESENT_TEMPERATURE).unwrap(), 33);
+}
+
 #[test]
 fn an_echoing_adapter_is_recognised() {
     let fake = FakeBus::new(6);

@@ -161,6 +161,20 @@ impl Chain {
         }
     }
 
+    /// The arm as a line: base, origin of every joint, tool, in m. `joints` as in [`Self::forward`].
+    pub fn outline(&self, joints: &[f64]) -> Vec<[f64; 3]> {
+        let sweep = self.sweep(joints);
+        let mut points = vec![[0.0; 3]];
+        points.extend(
+            sweep
+                .axes
+                .iter()
+                .map(|(_, origin)| <[f64; 3]>::from(*origin)),
+        );
+        points.push(sweep.tool.translation.vector.into());
+        points
+    }
+
     /// Joint angles that bring the tool to `goal`, searched from `seed` (angles of the chain's
     /// joints, base first, rad), then from home and from poses spread over the limits.
     ///

@@ -19,11 +19,18 @@
 //! ranges = { gripper = [-0.1745, 1.7453] }   # rad at 0 and at 100, only with lerobot
 //! normalise = { mean = [0.0], std = [1.0] }  # or { min = …, max = … } to -1..1; one value or one each
 //! clip = [-100.0, 100.0]             # after normalisation
+//! shape = [1, 4]                     # whole tensor; only where the graph leaves axes open
 //!
 //! [[input]]
 //! tensor = "observation"
 //! kind = "environment"
 //! names = ["cube.x", "cube.y"]       # bound by name, like joints
+//!
+//! [[input]]                          # fills its tensor alone; RGB scaled to 0..1 before `normalise`
+//! tensor = "image"
+//! kind = "image"
+//! camera = "front"
+//! layout = "chw"                     # or hwc
 //!
 //! [[output]]
 //! tensor = "actions"                 # [1, chunk_size, joints]

@@ -22,7 +22,14 @@ pub struct Frame {
 impl Frame {
     /// A frame of its own, outside any pool.
     pub fn new(width: u32, height: u32, data: Vec<u8>) -> Self {
-        Self { seq: 0, captured_ns: 0, width, height, data, home: None }
+        Self {
+            seq: 0,
+            captured_ns: 0,
+            width,
+            height,
+            data,
+            home: None,
+        }
     }
 }
 
@@ -53,7 +60,11 @@ impl FramePool {
         let bytes = 3 * width as usize * height as usize;
         let mut free = Vec::with_capacity(frames);
         free.resize_with(frames, || vec![0; bytes]);
-        Self { free: Arc::new(Mutex::new(free)), width, height }
+        Self {
+            free: Arc::new(Mutex::new(free)),
+            width,
+            height,
+        }
     }
 
     /// A buffer to fill. When all are in use a new one is made (and kept from then on if there is

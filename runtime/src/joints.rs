@@ -85,15 +85,26 @@ pub struct JointTarget {
 
 impl Default for JointTarget {
     fn default() -> Self {
-        Self { seq: 0, issued_ns: 0, len: 0, position: [0.0; MAX_JOINTS] }
+        Self {
+            seq: 0,
+            issued_ns: 0,
+            len: 0,
+            position: [0.0; MAX_JOINTS],
+        }
     }
 }
 
 impl JointTarget {
     /// A target from a slice. `None` if it has more than [`MAX_JOINTS`] entries.
     pub fn from_positions(positions: &[f64]) -> Option<Self> {
-        let mut target = Self { len: positions.len(), ..Self::default() };
-        target.position.get_mut(..positions.len())?.copy_from_slice(positions);
+        let mut target = Self {
+            len: positions.len(),
+            ..Self::default()
+        };
+        target
+            .position
+            .get_mut(..positions.len())?
+            .copy_from_slice(positions);
         Some(target)
     }
 
@@ -119,7 +130,10 @@ impl JointNames {
     }
 
     /// For each of `wanted`, its index here; the error lists every name that is missing.
-    pub fn bind<'a>(&self, wanted: impl IntoIterator<Item = &'a str>) -> Result<Vec<usize>, Vec<String>> {
+    pub fn bind<'a>(
+        &self,
+        wanted: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Vec<usize>, Vec<String>> {
         let mut indices = Vec::new();
         let mut missing = Vec::new();
         for name in wanted {
@@ -128,7 +142,11 @@ impl JointNames {
                 None => missing.push(name.to_owned()),
             }
         }
-        if missing.is_empty() { Ok(indices) } else { Err(missing) }
+        if missing.is_empty() {
+            Ok(indices)
+        } else {
+            Err(missing)
+        }
     }
 }
 
@@ -147,7 +165,10 @@ mod tests {
     fn binding_lists_all_missing_names() {
         let names = JointNames::new(["a", "b", "c"]);
         assert_eq!(names.bind(["c", "a"]), Ok(vec![2, 0]));
-        assert_eq!(names.bind(["x", "a", "y"]), Err(vec!["x".to_owned(), "y".to_owned()]));
+        assert_eq!(
+            names.bind(["x", "a", "y"]),
+            Err(vec!["x".to_owned(), "y".to_owned()])
+        );
     }
 
     #[test]

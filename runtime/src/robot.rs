@@ -33,7 +33,9 @@ pub enum RobotError {
         reason: String,
     },
     /// No joint answered.
-    #[error("{device}: no servo answered within {budget_ms} ms; check power and baud rate, or run `sinew doctor`")]
+    #[error(
+        "{device}: no servo answered within {budget_ms} ms; check power and baud rate, or run `sinew doctor`"
+    )]
     Silent {
         /// Port path or simulator name.
         device: String,

@@ -132,7 +132,14 @@ fn episode(task: &mut PickTask, seed: u64, noise: f64) -> Result<Option<Vec<f32>
     Ok(task.state().success.then_some(rows))
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() {
+    if let Err(error) = run() {
+        eprintln!("{error}");
+        std::process::exit(2);
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let options = options()?;
     std::fs::create_dir_all(&options.out)?;
     let mut data = std::io::BufWriter::new(std::fs::File::create(

@@ -2,11 +2,12 @@
 //!
 //! `cargo run -p sinew-sim --example rollout -- --policy policies/demo/so101-pick --seeds 0..50 --engine auto`
 //!
-//! `--delay N` withholds each chunk for N ticks, as an inference thread would.
+//! `--delay N` withholds each chunk for N ticks, as an inference thread would. `--start rest` begins
+//! with the arm where it lies without power.
 
 use sinew_policies::{Channel, EngineChoice, Features, Policy, PolicyInput};
 use sinew_runtime::{JointNames, JointState, JointTarget};
-use sinew_sim::pick::{DOF, ENVIRONMENT, HOME, JOINTS, PickTask};
+use sinew_sim::pick::{DOF, ENVIRONMENT, HOME, JOINTS, PickTask, REST};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::ops::Range;
@@ -22,6 +23,7 @@ struct Options {
     seeds: Range<u64>,
     engine: EngineChoice,
     delay: usize,
+    start: [f64; DOF],
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
@@ -30,6 +32,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
         seeds: 0..50,
         engine: EngineChoice::Auto,
         delay: 0,
+        start: HOME,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(key) = arguments.next() {
@@ -40,13 +43,15 @@ fn options() -> Result<Options, Box<dyn Error>> {
             "--policy" => options.policy = PathBuf::from(value),
             "--engine" => options.engine = value.parse()?,
             "--delay" => options.delay = value.parse()?,
+            "--start" if value == "rest" => options.start = REST,
+            "--start" if value == "home" => options.start = HOME,
             "--seeds" => {
                 let (from, to) = value.split_once("..").ok_or("--seeds needs FROM..TO")?;
                 options.seeds = from.parse()?..to.parse()?;
             }
             other => {
                 return Err(format!(
-                    "unknown option {other}; use --policy, --seeds, --engine, --delay"
+                    "unknown option {other}; use --policy, --seeds, --engine, --delay, --start home|rest"
                 )
                 .into());
             }
@@ -80,15 +85,17 @@ fn episode(
     task: &mut PickTask,
     policy: &mut Policy,
     seed: u64,
-    delay: usize,
+    options: &Options,
 ) -> Result<Outcome, Box<dyn Error>> {
+    let (delay, start) = (options.delay, options.start);
     task.reset(seed)?;
+    task.pose_arm(&start)?;
     policy.reset();
     let steps = policy.manifest().n_action_steps;
     let dt = policy.period_ns() as f64 * 1e-9;
     let mut chunk: Vec<JointTarget> = Vec::new();
-    let mut queue: VecDeque<[f64; DOF]> = VecDeque::from(vec![HOME; delay.min(1)]);
-    let mut last = HOME;
+    let mut queue: VecDeque<[f64; DOF]> = VecDeque::from(vec![start; delay.min(1)]);
+    let mut last = start;
     let mut lifted = false;
     let mut tick = 0usize;
     loop {
@@ -131,7 +138,14 @@ fn episode(
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() {
+    if let Err(error) = run() {
+        eprintln!("{error}");
+        std::process::exit(2);
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let options = options()?;
     let features =
         Features::new(&JointNames::new(JOINTS)).with_values(Channel::Environment, ENVIRONMENT);
@@ -144,8 +158,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut task = PickTask::new(options.seeds.start)?;
     let (mut solved, mut lifted, mut seconds) = (0, 0, 0.0);
     let count = options.seeds.clone().count();
-    for seed in options.seeds {
-        let outcome = episode(&mut task, &mut policy, seed, options.delay)?;
+    for seed in options.seeds.clone() {
+        let outcome = episode(&mut task, &mut policy, seed, &options)?;
         solved += usize::from(outcome.success);
         lifted += usize::from(outcome.lifted);
         seconds += outcome.seconds;

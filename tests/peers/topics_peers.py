@@ -25,6 +25,14 @@ string[] name
 float64[] position
 float64[] velocity
 float64[] effort
+================================================================================
+MSG: std_msgs/Header
+builtin_interfaces/Time stamp
+string frame_id
+================================================================================
+MSG: builtin_interfaces/Time
+int32 sec
+uint32 nanosec
 """
 
 
@@ -69,6 +77,17 @@ def encode():
     return {"hex": bytes(types.serialize_cdr(message, "sensor_msgs/msg/JointState")).hex()}
 
 
+def sdk_arguments(port):
+    """The SDK computes a type's hash only with the network at hand; rosbags knows it offline."""
+    ros_type = "sensor_msgs/msg/JointState"
+    return {
+        "msg_type": ros_type,
+        "msg_definition": JOINT_STATE,
+        "type_hash": store().hash_rihs01(ros_type),
+        "router_port": int(port),
+    }
+
+
 def listen(port, topic, count):
     from zenoh_ros2_sdk import ROS2Subscriber
 
@@ -79,9 +98,7 @@ def listen(port, topic, count):
         if len(got) >= int(count):
             done.set()
 
-    subscriber = ROS2Subscriber(
-        topic, "sensor_msgs/msg/JointState", received, msg_definition=JOINT_STATE, router_port=int(port)
-    )
+    subscriber = ROS2Subscriber(topic, callback=received, **sdk_arguments(port))
     print("ready", file=sys.stderr, flush=True)
     done.wait(20)
     subscriber.close()
@@ -92,7 +109,7 @@ def command(port, topic, names, positions, seconds):
     import numpy as np
     from zenoh_ros2_sdk import ROS2Publisher
 
-    publisher = ROS2Publisher(topic, "sensor_msgs/msg/JointState", msg_definition=JOINT_STATE, router_port=int(port))
+    publisher = ROS2Publisher(topic, **sdk_arguments(port))
     get = store().types
     deadline = time.monotonic() + float(seconds)
     sent = 0

@@ -1,4 +1,13 @@
-//! What the end-to-end tests share: where the peers live, how to run them, free ports.
+//! What the end-to-end tests share: the `sinew` command as a process, an arm in software, small
+//! policies, independent peers, free ports.
+
+mod arm;
+mod network;
+mod process;
+
+pub use arm::{Arm, JOINTS};
+pub use network::{Network, write_policy};
+pub use process::{LIMIT, Outcome, Running, Simulator, sinew, wait_until};
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,9 +23,16 @@ pub fn root() -> PathBuf {
 /// When the environment is missing, with what to type.
 pub fn peer_python(environment: &str) -> PathBuf {
     let home = std::env::var_os("HOME").unwrap_or_default();
-    let peers = std::env::var_os("SINEW_PEERS").map_or_else(|| Path::new(&home).join(".cache/sinew-peers"), PathBuf::from);
+    let peers = std::env::var_os("SINEW_PEERS").map_or_else(
+        || Path::new(&home).join(".cache/sinew-peers"),
+        PathBuf::from,
+    );
     let python = peers.join(environment).join("bin/python");
-    assert!(python.exists(), "{} is missing: run `scripts/setup tests`", python.display());
+    assert!(
+        python.exists(),
+        "{} is missing: run `scripts/setup tests`",
+        python.display()
+    );
     python
 }
 
@@ -31,16 +47,26 @@ pub fn run_peer(environment: &str, script: &str, arguments: &[&str]) -> serde_js
         .output()
         .expect("the peer's Python starts");
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{script} {arguments:?} failed:\n{errors}");
+    assert!(
+        output.status.success(),
+        "{script} {arguments:?} failed:\n{errors}"
+    );
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
-        panic!("{script} printed no JSON ({e}): {}\n{errors}", String::from_utf8_lossy(&output.stdout))
+        panic!(
+            "{script} printed no JSON ({e}): {}\n{errors}",
+            String::from_utf8_lossy(&output.stdout)
+        )
     })
 }
 
-/// A TCP port that was free a moment ago.
+/// A TCP port that was free a moment ago, from below the range of outgoing connections: a test that
+/// polls a port of that range may end up connected to itself.
 ///
 /// # Panics
 /// When loopback has no free port.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("loopback has a free port").port()
+    let start = 20_000 + (std::process::id() % 10_000) as u16;
+    (start..32_000)
+        .find(|&port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok())
+        .expect("loopback has a free port")
 }

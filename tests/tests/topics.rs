@@ -12,7 +12,13 @@ use std::time::{Duration, Instant};
 const PEER: &str = "topics_peers.py";
 
 fn header() -> Header {
-    Header { stamp: Time { sec: 12, nanosec: 34 }, frame_id: "base".into() }
+    Header {
+        stamp: Time {
+            sec: 12,
+            nanosec: 34,
+        },
+        frame_id: "base".into(),
+    }
 }
 
 fn joint_state() -> JointStateMsg {
@@ -52,8 +58,14 @@ fn rosbags_computes_the_hashes_that_we_ship() {
         ("sensor_msgs/msg/JointState", JointStateMsg::HASH),
         ("sensor_msgs/msg/Image", ImageMsg::HASH),
         ("sensor_msgs/msg/CompressedImage", CompressedImageMsg::HASH),
-        ("trajectory_msgs/msg/JointTrajectory", JointTrajectoryMsg::HASH),
-        ("diagnostic_msgs/msg/DiagnosticArray", DiagnosticArrayMsg::HASH),
+        (
+            "trajectory_msgs/msg/JointTrajectory",
+            JointTrajectoryMsg::HASH,
+        ),
+        (
+            "diagnostic_msgs/msg/DiagnosticArray",
+            DiagnosticArrayMsg::HASH,
+        ),
     ];
     for (ros_type, hash) in ours {
         assert_eq!(hashes[ros_type], hash, "{ros_type}");
@@ -68,35 +80,86 @@ fn rosbags_reads_every_message_that_we_write() {
         json!({"header": head, "name": ["shoulder_pan", "gripper"], "position": [0.25, -1.5], "velocity": [0.0, 3.0], "effort": []})
     );
     let image = ImageMsg {
-        header: header(), height: 1, width: 2, encoding: "rgb8".into(), is_bigendian: 0, step: 6, data: vec![1, 2, 3, 4, 5, 6],
+        header: header(),
+        height: 1,
+        width: 2,
+        encoding: "rgb8".into(),
+        is_bigendian: 0,
+        step: 6,
+        data: vec![1, 2, 3, 4, 5, 6],
     };
     let decoded = decoded_by_rosbags("sensor_msgs/msg/Image", &image);
-    assert_eq!((&decoded["data"], &decoded["step"], &decoded["encoding"]), (&json!([1, 2, 3, 4, 5, 6]), &json!(6), &json!("rgb8")));
-    let compressed = CompressedImageMsg { header: header(), format: "jpeg".into(), data: vec![255, 216] };
-    assert_eq!(decoded_by_rosbags("sensor_msgs/msg/CompressedImage", &compressed)["data"], json!([255, 216]));
-    let point = TrajectoryPoint {
-        positions: vec![1.0], velocities: vec![], accelerations: vec![], effort: vec![], time_from_start: Time { sec: 0, nanosec: 33 },
+    assert_eq!(
+        (&decoded["data"], &decoded["step"], &decoded["encoding"]),
+        (&json!([1, 2, 3, 4, 5, 6]), &json!(6), &json!("rgb8"))
+    );
+    let compressed = CompressedImageMsg {
+        header: header(),
+        format: "jpeg".into(),
+        data: vec![255, 216],
     };
-    let chunk = JointTrajectoryMsg { header: header(), joint_names: vec!["a".into()], points: vec![point.clone(), point] };
+    assert_eq!(
+        decoded_by_rosbags("sensor_msgs/msg/CompressedImage", &compressed)["data"],
+        json!([255, 216])
+    );
+    let point = TrajectoryPoint {
+        positions: vec![1.0],
+        velocities: vec![],
+        accelerations: vec![],
+        effort: vec![],
+        time_from_start: Time {
+            sec: 0,
+            nanosec: 33,
+        },
+    };
+    let chunk = JointTrajectoryMsg {
+        header: header(),
+        joint_names: vec!["a".into()],
+        points: vec![point.clone(), point],
+    };
     let decoded = decoded_by_rosbags("trajectory_msgs/msg/JointTrajectory", &chunk);
-    assert_eq!((&decoded["points"][1]["positions"], &decoded["points"][1]["time_from_start"]["nanosec"]), (&json!([1.0]), &json!(33)));
+    assert_eq!(
+        (
+            &decoded["points"][1]["positions"],
+            &decoded["points"][1]["time_from_start"]["nanosec"]
+        ),
+        (&json!([1.0]), &json!(33))
+    );
     let health = DiagnosticArrayMsg {
         header: header(),
         status: vec![DiagnosticStatus {
-            level: 1, name: "loop".into(), message: "late".into(), hardware_id: "so101".into(),
-            values: vec![KeyValue { key: "late ticks".into(), value: "3".into() }],
+            level: 1,
+            name: "loop".into(),
+            message: "late".into(),
+            hardware_id: "so101".into(),
+            values: vec![KeyValue {
+                key: "late ticks".into(),
+                value: "3".into(),
+            }],
         }],
     };
-    assert_eq!(decoded_by_rosbags("diagnostic_msgs/msg/DiagnosticArray", &health)["status"][0]["values"], json!([{"key": "late ticks", "value": "3"}]));
+    assert_eq!(
+        decoded_by_rosbags("diagnostic_msgs/msg/DiagnosticArray", &health)["status"][0]["values"],
+        json!([{"key": "late ticks", "value": "3"}])
+    );
 }
 
 #[test]
 fn we_read_what_rosbags_writes() {
-    let hex = run_peer("light", PEER, &["encode"])["hex"].as_str().unwrap().to_owned();
-    let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect();
+    let hex = run_peer("light", PEER, &["encode"])["hex"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let bytes: Vec<u8> = (0..hex.len())
+        .step_by(2)
+        .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
+        .collect();
     let message = JointStateMsg::decode(&bytes).unwrap();
     assert_eq!(message.name, ["a", "bcd"]);
-    assert_eq!((message.position, message.velocity, message.effort), (vec![0.5, -1.0], vec![0.25], vec![]));
+    assert_eq!(
+        (message.position, message.velocity, message.effort),
+        (vec![0.5, -1.0], vec![0.25], vec![])
+    );
 }
 
 #[test]
@@ -118,21 +181,44 @@ fn zenoh_ros2_sdk_receives_our_joint_states() {
     let output = peer.wait_with_output().unwrap();
     let heard: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(heard["received"].as_array().unwrap().len(), 5);
-    assert_eq!(heard["received"][4], json!({"name": ["shoulder_pan", "gripper"], "position": [0.25, -1.5]}));
+    assert_eq!(
+        heard["received"][4],
+        json!({"name": ["shoulder_pan", "gripper"], "position": [0.25, -1.5]})
+    );
 }
 
 #[test]
 fn we_receive_commands_from_zenoh_ros2_sdk() {
     let port = free_port();
     let node = Node::open(config(port, true)).unwrap();
-    let (sender, received) = mpsc::channel();
+    let (sender, received) = mpsc::sync_channel(64);
     let _subscription = node.subscribe::<JointStateMsg>("joint_command", move |m, attachment| {
-        let _ = sender.send((m, attachment));
+        let _ = sender.try_send((m, attachment));
     });
-    run_peer("light", PEER, &["command", &port.to_string(), "/so101/joint_command", "elbow_flex,gripper", "0.5,1.25", "2"]);
+    run_peer(
+        "light",
+        PEER,
+        &[
+            "command",
+            &port.to_string(),
+            "/so101/joint_command",
+            "elbow_flex,gripper",
+            "0.5,1.25",
+            "2",
+        ],
+    );
     let (message, attachment) = received.recv_timeout(Duration::from_secs(5)).unwrap();
-    assert_eq!((message.name, message.position), (vec!["elbow_flex".to_owned(), "gripper".to_owned()], vec![0.5, 1.25]));
-    assert!(attachment.is_some(), "rmw_zenoh peers attach sequence, time and id");
+    assert_eq!(
+        (message.name, message.position),
+        (
+            vec!["elbow_flex".to_owned(), "gripper".to_owned()],
+            vec![0.5, 1.25]
+        )
+    );
+    assert!(
+        attachment.is_some(),
+        "rmw_zenoh peers attach sequence, time and id"
+    );
 }
 
 #[test]
@@ -140,20 +226,32 @@ fn images_travel_in_shared_memory_between_two_sessions() {
     let port = free_port();
     let robot = Node::open(config(port, true)).unwrap();
     let viewer = Node::open(config(port, false)).unwrap();
-    let (sender, received) = mpsc::channel();
-    let subscription = viewer.subscribe::<ImageMsg>("front/image_raw", move |m, _| {
-        let _ = sender.send(m);
-    }).unwrap();
+    let (sender, received) = mpsc::sync_channel(64);
+    let subscription = viewer
+        .subscribe::<ImageMsg>("front/image_raw", move |m, _| {
+            let _ = sender.try_send(m);
+        })
+        .unwrap();
     let mut publisher = robot.image_publisher("front/image_raw").unwrap();
     let pixels: Vec<u8> = (0..320 * 240 * 3).map(|i| (i % 251) as u8).collect();
     let frame = sinew_runtime::Frame::new(320, 240, pixels.clone());
     let message = loop {
-        publisher.publish(&frame, "front", Time { sec: 1, nanosec: 2 }).unwrap();
+        publisher
+            .publish(&frame, "front", Time { sec: 1, nanosec: 2 })
+            .unwrap();
         if let Ok(message) = received.recv_timeout(Duration::from_millis(100)) {
             break message;
         }
     };
-    assert_eq!((message.width, message.height, message.step, message.encoding.as_str()), (320, 240, 960, "rgb8"));
+    assert_eq!(
+        (
+            message.width,
+            message.height,
+            message.step,
+            message.encoding.as_str()
+        ),
+        (320, 240, 960, "rgb8")
+    );
     assert_eq!(message.data, pixels);
     assert!(publisher.shared > 0 && publisher.copied == 0);
     assert_eq!(subscription.rejected(), 0);
@@ -163,12 +261,16 @@ fn images_travel_in_shared_memory_between_two_sessions() {
 fn lost_liveliness_of_an_operator_is_noticed() {
     let port = free_port();
     let robot = Node::open(config(port, true)).unwrap();
-    let (sender, lost) = mpsc::channel();
+    let (sender, lost) = mpsc::sync_channel(64);
     let _watch = robot.on_lost("@ros2_lv/0/*/0/0/NN/%/%so101/test", move |key| {
-        let _ = sender.send(key);
+        let _ = sender.try_send(key);
     });
     let operator = Node::open(config(port, false)).unwrap();
     std::thread::sleep(Duration::from_millis(500));
     drop(operator);
-    assert!(lost.recv_timeout(Duration::from_secs(10)).unwrap().starts_with("@ros2_lv/0/"));
+    assert!(
+        lost.recv_timeout(Duration::from_secs(10))
+            .unwrap()
+            .starts_with("@ros2_lv/0/")
+    );
 }

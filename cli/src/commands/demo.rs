@@ -6,7 +6,9 @@ use anyhow::Result;
 /// Runs the command.
 #[cfg(not(feature = "sim"))]
 pub(crate) fn demo(_args: &Demo) -> Result<()> {
-    Err(crate::failure::usage("this sinew was built without simulation; build it with `--features sim`"))
+    Err(crate::failure::usage(
+        "this sinew was built without simulation; build it with `--features sim`",
+    ))
 }
 
 /// Runs the command.
@@ -53,8 +55,14 @@ mod simulated {
 
     pub(super) fn run(args: &Demo) -> Result<()> {
         empty(&args.out)?;
-        let config = SimConfig { seed: args.seed, ..SimConfig::default() };
-        step(args, "starting the simulated SO-101 (MuJoCo, six emulated STS3215 servos, two cameras)");
+        let config = SimConfig {
+            seed: args.seed,
+            ..SimConfig::default()
+        };
+        step(
+            args,
+            "starting the simulated SO-101 (MuJoCo, six emulated STS3215 servos, two cameras)",
+        );
         let server = Arc::new(SimServer::start(&config).map_err(usage)?);
         step(args, &format!("servo bus at {}", server.device().display()));
         let all = phases(args, &server)?;
@@ -77,8 +85,18 @@ mod simulated {
             sim: None,
         };
         let dataset = args.out.join("dataset");
-        step(args, &format!("recording {} episodes of the scripted operator", args.episodes));
-        let recorded = record::run(&record_args(args, &robot, &dataset), Some(world.clone()), stop_token()?)?;
+        step(
+            args,
+            &format!(
+                "recording {} episodes of the scripted operator",
+                args.episodes
+            ),
+        );
+        let recorded = record::run(
+            &record_args(args, &robot, &dataset),
+            Some(world.clone()),
+            stop_token()?,
+        )?;
         end_if_interrupted(recorded.cause)?;
         if !args.json {
             recording::print_episodes(&recorded.episodes);
@@ -95,14 +113,24 @@ mod simulated {
         let replayed = replay::run(&replay_args, Some(world.clone()), stop.clone())?;
         end_if_interrupted(stop.cause())?;
         let replay_success = server.success()?;
-        step(args, &format!("running the policy in {}", args.policy.display()));
+        step(
+            args,
+            &format!("running the policy in {}", args.policy.display()),
+        );
         let stop = stop_token()?;
         let policy = run::drive(&run_args(args, robot), Some(world), stop.clone())?;
         end_if_interrupted(stop.cause())?;
         step(args, "joining what the cameras saw into one video");
         let video = args.out.join("episodes.mp4");
         montage(&dataset, &video)?;
-        Ok(Everything { recorded, replayed, replay_success, policy, video, dataset })
+        Ok(Everything {
+            recorded,
+            replayed,
+            replay_success,
+            policy,
+            video,
+            dataset,
+        })
     }
 
     fn record_args(args: &Demo, robot: &RobotArgs, dataset: &Path) -> Record {
@@ -134,11 +162,23 @@ mod simulated {
     }
 
     fn quiet() -> OutputArgs {
-        OutputArgs { json: false, no_panel: true, view: None, topics: false, connect: vec![], listen: vec![], domain: 0 }
+        OutputArgs {
+            json: false,
+            no_panel: true,
+            view: None,
+            topics: false,
+            connect: vec![],
+            listen: vec![],
+            domain: 0,
+        }
     }
 
     fn end_if_interrupted(cause: Option<sinew_runtime::stop::StopCause>) -> Result<()> {
-        if cause == Some(sinew_runtime::stop::StopCause::Signal) { Err(Interrupted.into()) } else { Ok(()) }
+        if cause == Some(sinew_runtime::stop::StopCause::Signal) {
+            Err(Interrupted.into())
+        } else {
+            Ok(())
+        }
     }
 
     /// All cameras of all episodes, side by side, one episode after the other.
@@ -149,7 +189,8 @@ mod simulated {
             let files = dataset.video_files(episode.index)?;
             episodes.push(files.into_iter().map(|(_, path)| path).collect::<Vec<_>>());
         }
-        side_by_side_mp4(&episodes, video, dataset.info().fps).context("the video could not be joined")?;
+        side_by_side_mp4(&episodes, video, dataset.info().fps)
+            .context("the video could not be joined")?;
         Ok(())
     }
 
@@ -157,13 +198,18 @@ mod simulated {
     fn empty(out: &Path) -> Result<()> {
         let occupied = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
         if occupied && !out.join(MARK).exists() {
-            return Err(usage(format!("{} is not empty and not from an earlier demo; choose another --out", out.display())));
+            return Err(usage(format!(
+                "{} is not empty and not from an earlier demo; choose another --out",
+                out.display()
+            )));
         }
         if occupied {
-            std::fs::remove_dir_all(out).with_context(|| format!("cannot empty {}", out.display()))?;
+            std::fs::remove_dir_all(out)
+                .with_context(|| format!("cannot empty {}", out.display()))?;
         }
         std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-        std::fs::write(out.join(MARK), "").with_context(|| format!("cannot write in {}", out.display()))
+        std::fs::write(out.join(MARK), "")
+            .with_context(|| format!("cannot write in {}", out.display()))
     }
 
     fn step(args: &Demo, what: &str) {

@@ -19,18 +19,36 @@ struct Finding {
 fn finding(what: &'static str, found: Result<String, String>, remedy: &'static str) -> Finding {
     let ok = found.is_ok();
     let found = found.unwrap_or_else(|problem| problem);
-    Finding { what, ok, found, remedy: if ok { "" } else { remedy } }
+    Finding {
+        what,
+        ok,
+        found,
+        remedy: if ok { "" } else { remedy },
+    }
 }
 
 /// Runs the command.
 pub(crate) fn doctor(args: &Doctor) -> Result<()> {
-    let findings = [real_time(), serial_ports(), physics(), rendering(), video(), inference(), models()];
+    let findings = [
+        real_time(),
+        serial_ports(),
+        physics(),
+        rendering(),
+        video(),
+        inference(),
+        models(),
+    ];
     if args.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
         return Ok(());
     }
     for finding in &findings {
-        println!("{} {:<12} {}", if finding.ok { "ok     " } else { "missing" }, finding.what, finding.found);
+        println!(
+            "{} {:<12} {}",
+            if finding.ok { "ok     " } else { "missing" },
+            finding.what,
+            finding.found
+        );
         if !finding.remedy.is_empty() {
             println!("                     → {}", finding.remedy);
         }
@@ -40,9 +58,19 @@ pub(crate) fn doctor(args: &Doctor) -> Result<()> {
 
 fn real_time() -> Finding {
     // On a thread of its own: the settings end with it.
-    let report = std::thread::Builder::new().name("doctor".into()).spawn(|| rt::apply(&RtRequest::DEVICE).0);
-    let report = report.map_err(|e| e.to_string()).and_then(|t| t.join().map_err(|_| "the check panicked".to_owned()));
-    let found = report.and_then(|r| if r.is_complete() { Ok(r.to_string()) } else { Err(r.to_string()) });
+    let report = std::thread::Builder::new()
+        .name("doctor".into())
+        .spawn(|| rt::apply(&RtRequest::DEVICE).0);
+    let report = report
+        .map_err(|e| e.to_string())
+        .and_then(|t| t.join().map_err(|_| "the check panicked".to_owned()));
+    let found = report.and_then(|r| {
+        if r.is_complete() {
+            Ok(r.to_string())
+        } else {
+            Err(r.to_string())
+        }
+    });
     finding(
         "real time",
         found,
@@ -53,12 +81,24 @@ fn real_time() -> Finding {
 fn serial_ports() -> Finding {
     let entries = std::fs::read_dir("/dev").into_iter().flatten().flatten();
     let mut ports: Vec<String> = entries
-        .filter(|e| ["ttyACM", "ttyUSB", "ttyAMA"].iter().any(|p| e.file_name().to_string_lossy().starts_with(p)))
+        .filter(|e| {
+            ["ttyACM", "ttyUSB", "ttyAMA"]
+                .iter()
+                .any(|p| e.file_name().to_string_lossy().starts_with(p))
+        })
         .map(|e| e.path().display().to_string())
         .collect();
     ports.sort();
-    let found = if ports.is_empty() { Err("no servo adapter is plugged in".to_owned()) } else { Ok(ports.join(", ")) };
-    finding("serial port", found, "plug the robot in; simulation (`sinew sim so101-pick`) needs none")
+    let found = if ports.is_empty() {
+        Err("no servo adapter is plugged in".to_owned())
+    } else {
+        Ok(ports.join(", "))
+    };
+    finding(
+        "serial port",
+        found,
+        "plug the robot in; simulation (`sinew sim so101-pick`) needs none",
+    )
 }
 
 #[cfg(feature = "sim")]
@@ -70,19 +110,34 @@ fn physics() -> Finding {
 fn rendering() -> Finding {
     let found = sinew_sim::pick::scene::Scene::load()
         .map_err(|e| e.to_string())
-        .and_then(|(model, _)| sinew_sim::Renderer::new(&model, sinew_sim::RenderOptions::default()).map_err(|e| e.to_string()))
+        .and_then(|(model, _)| {
+            sinew_sim::Renderer::new(&model, sinew_sim::RenderOptions::default())
+                .map_err(|e| e.to_string())
+        })
         .map(|renderer| renderer.device());
-    finding("rendering", found, "apt-get install libegl1 libgl1-mesa-dri")
+    finding(
+        "rendering",
+        found,
+        "apt-get install libegl1 libgl1-mesa-dri",
+    )
 }
 
 #[cfg(not(feature = "sim"))]
 fn physics() -> Finding {
-    finding("MuJoCo", Err("built without simulation".to_owned()), "cargo build -p sinew --features sim")
+    finding(
+        "MuJoCo",
+        Err("built without simulation".to_owned()),
+        "cargo build -p sinew --features sim",
+    )
 }
 
 #[cfg(not(feature = "sim"))]
 fn rendering() -> Finding {
-    finding("rendering", Err("built without simulation".to_owned()), "cargo build -p sinew --features sim")
+    finding(
+        "rendering",
+        Err("built without simulation".to_owned()),
+        "cargo build -p sinew --features sim",
+    )
 }
 
 fn video() -> Finding {
@@ -96,7 +151,11 @@ fn video() -> Finding {
             Ok(format!("H.264: {}, AV1: {}", name(h264), name(av1)))
         }
     };
-    finding("video", found, "apt-get install gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly")
+    finding(
+        "video",
+        found,
+        "apt-get install gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly",
+    )
 }
 
 fn inference() -> Finding {
@@ -110,7 +169,9 @@ fn inference() -> Finding {
 fn models() -> Finding {
     let has = |folder: &PathBuf, what: &str| Path::new(folder).join("models").join(what).exists();
     let found = match native::third_party() {
-        Some(folder) if has(&folder, "go2/go2.xml") => Ok(format!("Unitree Go2 in {}", folder.display())),
+        Some(folder) if has(&folder, "go2/go2.xml") => {
+            Ok(format!("Unitree Go2 in {}", folder.display()))
+        }
         _ => Err("the Go2 model and its policy are not here".to_owned()),
     };
     finding("models", found, "run scripts/setup in the checkout")

@@ -2,7 +2,7 @@
 
 use super::teleop::{Driver, interrupted, open, stop_token};
 use crate::args::{Operator, Record};
-use crate::failure::usage;
+use crate::failure::{check_seconds, usage};
 use crate::monitor::{self, Monitor};
 use crate::recording::{self, Counts};
 use crate::report;
@@ -69,7 +69,11 @@ pub(crate) fn print_episodes(episodes: &[EpisodeResult]) {
         };
         println!(
             "episode {}: {outcome}, {} frames, {:.1} s, {} dropped, saved in {:.0} ms",
-            episode.index, episode.frames, episode.seconds, episode.dropped_rows, episode.saved_in_ms
+            episode.index,
+            episode.frames,
+            episode.seconds,
+            episode.dropped_rows,
+            episode.saved_in_ms
         );
     }
 }
@@ -79,6 +83,8 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
     if args.fps == 0 || args.episodes == 0 {
         return Err(usage("--fps and --episodes must be at least 1"));
     }
+    check_seconds("--episode-time", Some(args.episode_time))?;
+    check_seconds("--reset-time", Some(args.reset_time))?;
     let (rig, world, robot) = open(&args.robot, world)?;
     let spec = recording::spec(&rig, &world, args.fps, args.codec.into());
     let recorder = if args.resume && args.dataset.join("meta/info.json").exists() {
@@ -87,19 +93,43 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
         Recorder::create(&args.dataset, &spec).map_err(usage)?
     };
     let (recorder, rows) = RecorderThread::spawn(recorder, RING_ROWS)?;
-    let rates = Rates { bus_hz: args.robot.bus_rate, loop_hz: f64::from(args.fps) };
+    let rates = Rates {
+        bus_hz: args.robot.bus_rate,
+        loop_hz: f64::from(args.fps),
+    };
     let mut setup = Setup::new(rig.clone(), robot, rates, stop.clone())?;
-    let (driver, source) = Driver::new(args.teleop, f64::from(args.fps), &mut setup, &rig, &world, &args.output)?;
+    let (driver, source) = Driver::new(
+        args.teleop,
+        f64::from(args.fps),
+        &mut setup,
+        &rig,
+        &world,
+        &args.output,
+    )?;
     setup.add_sink();
     let wanted = monitor::prepare(&mut setup, &rig, &world, &args.output)?;
     let mut session = setup.start(source, &world)?;
-    let monitor = Monitor::start(&mut session, wanted, &format!("{} · record", rig.blueprint.title), crate::keyboard::HELP)?;
+    let monitor = Monitor::start(
+        &mut session,
+        wanted,
+        &format!("{} · record", rig.blueprint.title),
+        crate::keyboard::HELP,
+    )?;
     let (counts, forwarder) = recording::forward(&rig, session.take_sink()?, rows)?;
     let keyboard_blind = args.teleop == Operator::Keyboard && !monitor.has_panel();
-    let mut takes =
-        Takes { args, world: &world, driver: &driver, session: &session, monitor: &monitor, recorder: &recorder, stop: &stop };
+    let mut takes = Takes {
+        args,
+        world: &world,
+        driver: &driver,
+        session: &session,
+        monitor: &monitor,
+        recorder: &recorder,
+        stop: &stop,
+    };
     let outcome = if keyboard_blind {
-        Err(usage("the keyboard needs a terminal; run this in one, or use --teleop scripted or topic"))
+        Err(usage(
+            "the keyboard needs a terminal; run this in one, or use --teleop scripted or topic",
+        ))
     } else {
         takes.record_all()
     };
@@ -113,7 +143,13 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
     let session = report?;
     let (episodes, cause) = (outcome?, stop.cause());
     finished?;
-    Ok(Recorded { dataset: args.dataset.clone(), episodes, incomplete_ticks: incomplete(&counts), session, cause })
+    Ok(Recorded {
+        dataset: args.dataset.clone(),
+        episodes,
+        incomplete_ticks: incomplete(&counts),
+        session,
+        cause,
+    })
 }
 
 fn incomplete(counts: &Arc<Counts>) -> u64 {
@@ -169,11 +205,16 @@ impl Takes<'_> {
 
     /// Puts the world in order for the next take.
     fn prepare(&self, seed: u64, number: u64) -> Result<()> {
-        self.monitor.phase(&format!("episode {number} of {}: getting ready", self.args.episodes), None);
+        self.monitor.phase(
+            &format!("episode {number} of {}: getting ready", self.args.episodes),
+            None,
+        );
         if self.world.is_simulated() {
             self.world.reset(seed)?;
         } else if number > 1 {
-            self.pause(Duration::from_secs_f64(self.args.reset_time.clamp(0.0, 3600.0)));
+            self.pause(Duration::from_secs_f64(
+                self.args.reset_time.clamp(0.0, 3600.0),
+            ));
         }
         if let Some(operator) = &self.driver.operator {
             operator.restart();
@@ -210,7 +251,13 @@ impl Takes<'_> {
             if self.stop.is_set() {
                 return TakeEnd::Quit;
             }
-            if elapsed >= longest || self.driver.operator.as_ref().is_some_and(|operator| operator.is_done()) {
+            if elapsed >= longest
+                || self
+                    .driver
+                    .operator
+                    .as_ref()
+                    .is_some_and(|operator| operator.is_done())
+            {
                 return TakeEnd::Keep;
             }
             self.stop.wait(Duration::from_millis(10));
@@ -220,8 +267,13 @@ impl Takes<'_> {
     fn save(&self, seed: u64, number: u64) -> Result<EpisodeResult> {
         let success = self.success()?;
         let start = Instant::now();
-        let SavedEpisode { summary, dropped_rows } =
-            self.recorder.save_episode().with_context(|| format!("episode {number} was not saved"))?;
+        let SavedEpisode {
+            summary,
+            dropped_rows,
+        } = self
+            .recorder
+            .save_episode()
+            .with_context(|| format!("episode {number} was not saved"))?;
         Ok(EpisodeResult {
             index: summary.episode,
             seed: self.world.is_simulated().then_some(seed),

@@ -30,8 +30,17 @@ pub(crate) fn run(args: &Replay, world: Option<World>, stop: StopToken) -> Resul
         world.reset(seed)?;
     }
     let fps = f64::from(dataset.info().fps);
-    let (ticks, title) = (rows.len(), format!("{} · replay of episode {}", rig.blueprint.title, args.episode));
-    let rates = Rates { bus_hz: args.robot.bus_rate, loop_hz: fps };
+    let (ticks, title) = (
+        rows.len(),
+        format!(
+            "{} · replay of episode {}",
+            rig.blueprint.title, args.episode
+        ),
+    );
+    let rates = Rates {
+        bus_hz: args.robot.bus_rate,
+        loop_hz: fps,
+    };
     let mut setup = Setup::new(rig.clone(), robot, rates, stop.clone())?;
     let wanted = monitor::prepare(&mut setup, &rig, &world, &args.output)?;
     let mut session = setup.start(Box::new(Replayed::new(rows, 1.0 / fps)), &world)?;
@@ -53,18 +62,33 @@ fn rows(dataset: &Dataset, episode: u64, rig: &Rig) -> Result<Vec<Vec<f64>>> {
     }
     let names = &actions.names;
     if names.is_empty() {
-        return Err(usage("the dataset does not name its actions; they cannot be bound to joints"));
+        return Err(usage(
+            "the dataset does not name its actions; they cannot be bound to joints",
+        ));
     }
     let column = |wanted: &String| -> Result<usize> {
         names.iter().position(|name| name == wanted).ok_or_else(|| {
-            usage(format!("the dataset has no action {wanted}, which {} needs; it has {}", rig.blueprint.name, names.join(", ")))
+            usage(format!(
+                "the dataset has no action {wanted}, which {} needs; it has {}",
+                rig.blueprint.name,
+                names.join(", ")
+            ))
         })
     };
-    let columns: Vec<usize> = rig.units.names().iter().map(column).collect::<Result<_>>()?;
+    let columns: Vec<usize> = rig
+        .units
+        .names()
+        .iter()
+        .map(column)
+        .collect::<Result<_>>()?;
     let goals = |row: &[f64]| -> Vec<f64> {
         let joints = rig.units.joints().iter().zip(&columns);
-        joints.map(|(units, column)| units.from_lerobot(row[*column])).collect::<Vec<f64>>()
+        joints
+            .map(|(units, column)| units.from_lerobot(row[*column]))
+            .collect::<Vec<f64>>()
     };
-    let rows: Vec<Vec<f64>> = (0..actions.len()).filter_map(|index| actions.row(index).map(goals)).collect();
+    let rows: Vec<Vec<f64>> = (0..actions.len())
+        .filter_map(|index| actions.row(index).map(goals))
+        .collect();
     Ok(rows)
 }

@@ -2,7 +2,7 @@
 
 use super::teleop::{interrupted, open, stop_token};
 use crate::args::Run;
-use crate::failure::usage;
+use crate::failure::{check_seconds, usage};
 use crate::monitor::{self, Monitor};
 use crate::report;
 use crate::session::{Rates, SessionReport, Setup};
@@ -38,7 +38,13 @@ pub(crate) fn run(args: &Run) -> Result<()> {
     } else {
         print!("{}", report::table(&ran.session));
         if let Some(success) = ran.success {
-            println!("{} on {}: {} after {:.1} s", ran.policy, ran.engine, if success { "success" } else { "not done" }, ran.seconds);
+            println!(
+                "{} on {}: {} after {:.1} s",
+                ran.policy,
+                ran.engine,
+                if success { "success" } else { "not done" },
+                ran.seconds
+            );
         }
     }
     interrupted(stop.cause())
@@ -46,6 +52,7 @@ pub(crate) fn run(args: &Run) -> Result<()> {
 
 /// Drives, in the given world or the one that the arguments name.
 pub(crate) fn drive(args: &Run, world: Option<World>, stop: StopToken) -> Result<Ran> {
+    check_seconds("--seconds", args.seconds)?;
     let (rig, world, robot) = open(&args.robot, world)?;
     let options = LoadOptions::from(args.engine);
     let policy = load_policy(&args.policy, options, &rig, &world)?;
@@ -56,21 +63,35 @@ pub(crate) fn drive(args: &Run, world: Option<World>, stop: StopToken) -> Result
         world.reset(seed)?;
     }
     let (name, engine, rate) = (policy.name.clone(), policy.engine, policy.rate_hz);
-    let rates = Rates { bus_hz: args.robot.bus_rate, loop_hz: rate };
+    let rates = Rates {
+        bus_hz: args.robot.bus_rate,
+        loop_hz: rate,
+    };
     let mut setup = Setup::new(rig.clone(), robot, rates, stop.clone())?;
     setup.give_up_after((PATIENCE_S * rate) as u32);
     let wanted = monitor::prepare(&mut setup, &rig, &world, &args.output)?;
     let (inference, source) = policy.start(&world, stop.clone())?;
     let mut session = setup.start(Box::new(source), &world)?;
     session.set_inference(inference);
-    let monitor = Monitor::start(&mut session, wanted, &format!("{} · {name}", rig.blueprint.title), " Ctrl-C stops")?;
+    let monitor = Monitor::start(
+        &mut session,
+        wanted,
+        &format!("{} · {name}", rig.blueprint.title),
+        " Ctrl-C stops",
+    )?;
     monitor.phase(&format!("{name} at {rate} Hz on {engine}"), None);
     let start = Instant::now();
     let success = watch(args, &world, &stop, start);
     let seconds = start.elapsed().as_secs_f64();
     let report = session.join();
     monitor.finish();
-    Ok(Ran { policy: name, engine, success: success?, seconds, session: report? })
+    Ok(Ran {
+        policy: name,
+        engine,
+        success: success?,
+        seconds,
+        session: report?,
+    })
 }
 
 /// Waits for success, the end of the time, or whatever else ends the run.
@@ -86,9 +107,14 @@ fn watch(args: &Run, world: &World, stop: &StopToken, start: Instant) -> Result<
             }
         };
         success = done;
-        done_since = done.unwrap_or(false).then(|| done_since.unwrap_or_else(Instant::now));
-        let finished = args.seed.is_some() && done_since.is_some_and(|since| since.elapsed() >= DONE_FOR);
-        let over = args.seconds.is_some_and(|seconds| start.elapsed().as_secs_f64() >= seconds);
+        done_since = done
+            .unwrap_or(false)
+            .then(|| done_since.unwrap_or_else(Instant::now));
+        let finished =
+            args.seed.is_some() && done_since.is_some_and(|since| since.elapsed() >= DONE_FOR);
+        let over = args
+            .seconds
+            .is_some_and(|seconds| start.elapsed().as_secs_f64() >= seconds);
         if finished || over {
             stop.request(StopCause::Finished);
         }

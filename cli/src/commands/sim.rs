@@ -10,20 +10,25 @@ pub(crate) fn sim(args: &Sim) -> Result<()> {
     match args.world.as_str() {
         "so101-pick" => pick::serve(args),
         "go2-walk" => go2::walk(args),
-        other => Err(usage(format!("there is no world {other}; known: so101-pick, go2-walk"))),
+        other => Err(usage(format!(
+            "there is no world {other}; known: so101-pick, go2-walk"
+        ))),
     }
 }
 
 /// Runs the command.
 #[cfg(not(feature = "sim"))]
 pub(crate) fn sim(_args: &Sim) -> Result<()> {
-    Err(usage("this sinew was built without simulation; build it with `--features sim`"))
+    Err(usage(
+        "this sinew was built without simulation; build it with `--features sim`",
+    ))
 }
 
 #[cfg(feature = "sim")]
 mod pick {
     use super::*;
     use crate::commands::teleop::{interrupted, stop_token};
+    use crate::failure::check_seconds;
     use crate::world::{default_port, socket_of};
     use sinew_drivers::emulator::Fault;
     use sinew_runtime::stop::StopCause;
@@ -32,8 +37,13 @@ mod pick {
 
     /// Serves the world until it is stopped.
     pub(super) fn serve(args: &Sim) -> Result<()> {
+        check_seconds("--seconds", args.seconds)?;
         let stop = stop_token()?;
-        let faults = args.fault.iter().map(|f| f.parse::<Fault>().map_err(usage)).collect::<Result<Vec<_>>>()?;
+        let faults = args
+            .fault
+            .iter()
+            .map(|f| f.parse::<Fault>().map_err(usage))
+            .collect::<Result<Vec<_>>>()?;
         let port = args.port_link.clone().unwrap_or_else(default_port);
         let config = SimConfig {
             seed: args.seed,
@@ -53,11 +63,22 @@ mod pick {
             server.check()?;
             let now = server.task_state()?;
             if !args.json && (now.success, now.episode) != (state.success, state.episode) {
-                let what = if now.success { "success" } else { "episode began" };
-                eprintln!("  {:.1} s: {what} (seed {})", start.elapsed().as_secs_f64(), now.seed);
+                let what = if now.success {
+                    "success"
+                } else {
+                    "episode began"
+                };
+                eprintln!(
+                    "  {:.1} s: {what} (seed {})",
+                    start.elapsed().as_secs_f64(),
+                    now.seed
+                );
             }
             state = now;
-            if args.seconds.is_some_and(|seconds| start.elapsed().as_secs_f64() >= seconds) {
+            if args
+                .seconds
+                .is_some_and(|seconds| start.elapsed().as_secs_f64() >= seconds)
+            {
                 stop.request(StopCause::Finished);
             }
             stop.wait(Duration::from_millis(50));
@@ -73,14 +94,24 @@ mod pick {
         let cameras: Vec<_> = server.cameras().iter().map(|c| c.info().clone()).collect();
         if args.json {
             let socket = server.socket();
-            println!("{}", serde_json::json!({ "device": device, "socket": socket, "cameras": cameras, "seed": args.seed }));
+            println!(
+                "{}",
+                serde_json::json!({ "device": device, "socket": socket, "cameras": cameras, "seed": args.seed })
+            );
             return Ok(());
         }
         println!("so101-pick runs; servo bus at {}", device.display());
         for camera in cameras {
-            println!("  camera {}: {}x{} at {} fps", camera.name, camera.width, camera.height, args.camera_fps);
+            println!(
+                "  camera {}: {}x{} at {} fps",
+                camera.name, camera.width, camera.height, args.camera_fps
+            );
         }
-        let port = if device == default_port() { "sim".to_owned() } else { device.display().to_string() };
+        let port = if device == default_port() {
+            "sim".to_owned()
+        } else {
+            device.display().to_string()
+        };
         println!("drive it from another terminal:  sinew teleop --port {port} --teleop scripted");
         Ok(())
     }
@@ -103,6 +134,9 @@ mod go2 {
         if !(0.02..=3600.0).contains(&seconds) {
             return Err(usage(format!("--seconds {seconds}: choose 0.02 to 3600")));
         }
+        if !(-2.0..=2.0).contains(&args.speed) {
+            return Err(usage(format!("--speed {}: choose -2 to 2 m/s", args.speed)));
+        }
         let folder = native::models()?.join("go2");
         let model = ModelBytes::read(&folder.join("policy/policy.onnx")).map_err(usage)?;
         let mut engine = args.engine.open(model, 1).map_err(usage)?;
@@ -115,7 +149,9 @@ mod go2 {
         walk.run(seconds, |observation, actions| {
             inputs[0].data.copy_from_slice(observation);
             let asked = Instant::now();
-            engine.run(&inputs, &mut outputs).map_err(|problem| Stumble::Policy(problem.to_string()))?;
+            engine
+                .run(&inputs, &mut outputs)
+                .map_err(|problem| Stumble::Policy(problem.to_string()))?;
             latency.record(asked.elapsed().as_nanos() as u64);
             actions.copy_from_slice(&outputs[0].data);
             Ok::<(), Stumble>(())
@@ -141,15 +177,18 @@ mod go2 {
                 args.speed
             );
             println!(
-                "{} ran in {took:.1} s ({:.0}x real time); {} inference p50 {:.0} µs, p99 {:.0} µs",
-                "lockstep",
+                "lockstep ran in {took:.1} s ({:.0}x real time); {} inference p50 {:.0} µs, p99 {:.0} µs",
                 seconds / took,
                 engine.name(),
                 inference.p50_us,
                 inference.p99_us
             );
         }
-        if walk.upright() { Ok(()) } else { Err(anyhow!("the robot fell")) }
+        if walk.upright() {
+            Ok(())
+        } else {
+            Err(anyhow!("the robot fell"))
+        }
     }
 
     #[derive(Debug, thiserror::Error)]

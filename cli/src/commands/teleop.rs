@@ -52,19 +52,31 @@ impl Driver {
                 driver.spawn(operate, states, rate, &setup.stop)?
             }
             #[cfg(feature = "sim")]
-            Operator::Scripted => {
-                driver.spawn(Box::new(crate::source::Scripted::new(world)?), states, rate, &setup.stop)?
-            }
+            Operator::Scripted => driver.spawn(
+                Box::new(crate::source::Scripted::new(world)?),
+                states,
+                rate,
+                &setup.stop,
+            )?,
             #[cfg(not(feature = "sim"))]
-            Operator::Scripted => return Err(usage("this sinew was built without simulation; build it with `--features sim`")),
+            Operator::Scripted => {
+                return Err(usage(
+                    "this sinew was built without simulation; build it with `--features sim`",
+                ));
+            }
             #[cfg(feature = "topics")]
             Operator::Topic => {
-                let (commands, source) = crate::topics::Commands::open(rig, output, states)?;
+                let (commands, source) =
+                    crate::topics::Commands::open(rig, setup.node(output)?, states)?;
                 driver._commands = Some(commands);
                 Box::new(source)
             }
             #[cfg(not(feature = "topics"))]
-            Operator::Topic => return Err(usage("this sinew was built without topics; build it with `--features topics`")),
+            Operator::Topic => {
+                return Err(usage(
+                    "this sinew was built without topics; build it with `--features topics`",
+                ));
+            }
         };
         let _ = (world, output);
         Ok((driver, source))
@@ -98,7 +110,9 @@ impl Driver {
         if let Some(keyboard) = &self.keyboard {
             let (stop, episode) = keyboard.take_requests();
             match stop {
-                StopRequest::Emergency => session.estop.trip(sinew_runtime::safety::EStopReason::Key),
+                StopRequest::Emergency => {
+                    session.estop.trip(sinew_runtime::safety::EStopReason::Key)
+                }
                 StopRequest::Release => session.estop.reset(),
                 StopRequest::Hold | StopRequest::None => {}
             }
@@ -109,7 +123,11 @@ impl Driver {
 
     /// Why the operator gave up, if it did.
     pub(crate) fn check(&self) -> Result<()> {
-        match self.operator.as_ref().and_then(|operator| operator.failure()) {
+        match self
+            .operator
+            .as_ref()
+            .and_then(|operator| operator.failure())
+        {
             Some(failure) => Err(anyhow!("the operator gave up: {failure}")),
             None => Ok(()),
         }
@@ -126,7 +144,10 @@ impl Driver {
 }
 
 /// Loads the rig, finds the world, connects: the start of every verb that moves a robot.
-pub(crate) fn open(args: &RobotArgs, world: Option<World>) -> Result<(Rig, World, Box<dyn sinew_runtime::Robot>)> {
+pub(crate) fn open(
+    args: &RobotArgs,
+    world: Option<World>,
+) -> Result<(Rig, World, Box<dyn sinew_runtime::Robot>)> {
     let rig = Rig::load(args)?;
     let world = match world {
         Some(world) => world,
@@ -146,11 +167,16 @@ pub(crate) fn stop_token() -> Result<StopToken> {
 
 /// Whether the run ended because of a signal, which the exit code tells.
 pub(crate) fn interrupted(cause: Option<StopCause>) -> Result<()> {
-    if cause == Some(StopCause::Signal) { Err(failure::Interrupted.into()) } else { Ok(()) }
+    if cause == Some(StopCause::Signal) {
+        Err(failure::Interrupted.into())
+    } else {
+        Ok(())
+    }
 }
 
 /// Runs the command.
 pub(crate) fn teleop(args: &Teleop) -> Result<()> {
+    failure::check_seconds("--seconds", args.seconds)?;
     let stop = stop_token()?;
     let (rig, world, robot) = open(&args.robot, None)?;
     if args.seed.is_some() && !world.is_simulated() {
@@ -159,17 +185,34 @@ pub(crate) fn teleop(args: &Teleop) -> Result<()> {
     if let Some(seed) = args.seed {
         world.reset(seed)?;
     }
-    let rates = Rates { bus_hz: args.robot.bus_rate, loop_hz: args.rate };
+    let rates = Rates {
+        bus_hz: args.robot.bus_rate,
+        loop_hz: args.rate,
+    };
     let mut setup = Setup::new(rig.clone(), robot, rates, stop.clone())?;
-    let (driver, source) = Driver::new(args.teleop, args.rate, &mut setup, &rig, &world, &args.output)?;
+    let (driver, source) = Driver::new(
+        args.teleop,
+        args.rate,
+        &mut setup,
+        &rig,
+        &world,
+        &args.output,
+    )?;
     let wanted = monitor::prepare(&mut setup, &rig, &world, &args.output)?;
     let mut session = setup.start(source, &world)?;
-    let monitor = Monitor::start(&mut session, wanted, &format!("{} · teleop", rig.blueprint.title), crate::keyboard::HELP)?;
+    let monitor = Monitor::start(
+        &mut session,
+        wanted,
+        &format!("{} · teleop", rig.blueprint.title),
+        crate::keyboard::HELP,
+    )?;
     if args.teleop == Operator::Keyboard && !monitor.has_panel() {
         stop.request(StopCause::Requested);
         session.join()?;
         monitor.finish();
-        return Err(usage("the keyboard needs a terminal; run this in one, or use --teleop scripted or topic"));
+        return Err(usage(
+            "the keyboard needs a terminal; run this in one, or use --teleop scripted or topic",
+        ));
     }
     monitor.phase("teleoperation", None);
     let start = Instant::now();
@@ -177,7 +220,10 @@ pub(crate) fn teleop(args: &Teleop) -> Result<()> {
         if driver.serve(&monitor, &session) == Some(EpisodeCommand::Quit) {
             stop.request(StopCause::Requested);
         }
-        if args.seconds.is_some_and(|seconds| start.elapsed().as_secs_f64() >= seconds) {
+        if args
+            .seconds
+            .is_some_and(|seconds| start.elapsed().as_secs_f64() >= seconds)
+        {
             stop.request(StopCause::Finished);
         }
         stop.wait(Duration::from_millis(10));

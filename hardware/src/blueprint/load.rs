@@ -85,7 +85,10 @@ impl Blueprint {
                 file: file.to_owned(),
                 line,
                 column,
-                problem: error.message().to_owned(),
+                problem: match key_at(text, start) {
+                    Some(key) => format!("`{key}`: {}", error.message()),
+                    None => error.message().to_owned(),
+                },
             }
         })?;
         Checker { text, file }.check(&raw)?;
@@ -105,6 +108,16 @@ fn candidates(path: &Path) -> Vec<PathBuf> {
         files.push(Path::new("hardware").join(path).join("robot.toml"));
     }
     files
+}
+
+/// The key whose value a byte offset lies in: what stands before `=` on its line.
+fn key_at(text: &str, offset: usize) -> Option<&str> {
+    let line_start = text
+        .get(..offset)?
+        .rfind('\n')
+        .map_or(0, |newline| newline + 1);
+    let (key, _) = text.get(line_start..offset)?.split_once('=')?;
+    Some(key.trim())
 }
 
 /// Line and column, from 1, of a byte offset.

@@ -19,21 +19,27 @@ const BUNDLED: &str = "third_party/lib/libonnxruntime.so";
 /// ONNX Runtime allows one environment a process, and the first library stays loaded for good.
 static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
 
-/// Finds the library: `SINEW_ORT_LIB`, then `ORT_DYLIB_PATH`, then `third_party/lib` below the
-/// working directory or below any folder above the program.
+/// Finds the library: `SINEW_ORT_LIB`, then `ORT_DYLIB_PATH`, then `third_party/lib` in the working
+/// directory, beside the program, in the checkout that it was built from, or in a folder above one
+/// of these.
 pub fn find_library() -> Result<PathBuf, PolicyError> {
-    let exe = std::env::current_exe().ok();
+    let places = [
+        std::env::current_dir().ok(),
+        std::env::current_exe().ok(),
+        Some(PathBuf::from(env!("CARGO_MANIFEST_DIR"))),
+    ];
+    let places: Vec<PathBuf> = places.into_iter().flatten().collect();
     find_in(
         std::env::var_os("SINEW_ORT_LIB"),
         std::env::var_os("ORT_DYLIB_PATH"),
-        exe.as_deref(),
+        &places,
     )
 }
 
 fn find_in(
     ours: Option<OsString>,
     orts: Option<OsString>,
-    exe: Option<&Path>,
+    places: &[PathBuf],
 ) -> Result<PathBuf, PolicyError> {
     let chosen = [ours, orts]
         .into_iter()
@@ -52,20 +58,17 @@ fn find_in(
             }
         };
     }
-    let mut candidates = vec![PathBuf::from(BUNDLED)];
-    candidates.extend(
-        exe.into_iter()
-            .flat_map(Path::ancestors)
-            .skip(1)
-            .map(|folder| folder.join(BUNDLED)),
-    );
-    match candidates.iter().find(|path| path.is_file()) {
+    let mut candidates = places
+        .iter()
+        .flat_map(|place| place.ancestors())
+        .map(|folder| folder.join(BUNDLED));
+    match candidates.find(|path| path.is_file()) {
         // The dynamic loader takes a bare relative path as a name to search for.
-        Some(path) => Ok(path.canonicalize().unwrap_or_else(|_| path.clone())),
+        Some(path) => Ok(path.canonicalize().unwrap_or(path)),
         None => {
             let mut looked = vec!["$SINEW_ORT_LIB".to_owned(), "$ORT_DYLIB_PATH".to_owned()];
             looked.push(format!(
-                "{BUNDLED} below the working directory and above the program"
+                "{BUNDLED} here, beside the program, and above both"
             ));
             Err(PolicyError::NoOrtLibrary { looked })
         }
@@ -200,7 +203,7 @@ mod tests {
 
     #[test]
     fn an_explicit_library_that_is_missing_is_named() {
-        let error = find_in(Some("/nowhere/libonnxruntime.so".into()), None, None)
+        let error = find_in(Some("/nowhere/libonnxruntime.so".into()), None, &[])
             .unwrap_err()
             .to_string();
         assert!(error.contains("/nowhere/libonnxruntime.so"), "{error}");
@@ -209,8 +212,7 @@ mod tests {
 
     #[test]
     fn without_a_library_the_error_says_what_to_type() {
-        // Tests run in the crate's folder, which has no third_party of its own.
-        let error = find_in(None, Some("".into()), Some(Path::new("/nowhere/bin/sinew")))
+        let error = find_in(None, Some("".into()), &["/nowhere/bin/sinew".into()])
             .unwrap_err()
             .to_string();
         assert!(

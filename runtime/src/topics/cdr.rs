@@ -80,7 +80,10 @@ impl<'a> CdrReader<'a> {
         let start = self.at.next_multiple_of(align);
         let end = start.saturating_add(size);
         let Some(taken) = self.bytes.get(start..end) else {
-            return Err(CdrError::Truncated { at: self.bytes.len(), wanted: end.saturating_sub(self.bytes.len()) });
+            return Err(CdrError::Truncated {
+                at: self.bytes.len(),
+                wanted: end.saturating_sub(self.bytes.len()),
+            });
         };
         self.at = end;
         Ok(taken)
@@ -91,7 +94,10 @@ impl<'a> CdrReader<'a> {
         let length = u32::read(self)? as usize;
         let left = self.bytes.len() - self.at;
         if length > left {
-            return Err(CdrError::Truncated { at: self.bytes.len(), wanted: length - left });
+            return Err(CdrError::Truncated {
+                at: self.bytes.len(),
+                wanted: length - left,
+            });
         }
         Ok(length)
     }
@@ -158,9 +164,15 @@ impl Cdr for String {
         let at = from.at;
         let Some((0, text)) = from.take(length, 1)?.split_last() else {
             // Some writers send the empty string as length 0.
-            return if length == 0 { Ok(Self::new()) } else { Err(CdrError::String { at }) };
+            return if length == 0 {
+                Ok(Self::new())
+            } else {
+                Err(CdrError::String { at })
+            };
         };
-        std::str::from_utf8(text).map(str::to_owned).map_err(|_| CdrError::String { at })
+        std::str::from_utf8(text)
+            .map(str::to_owned)
+            .map_err(|_| CdrError::String { at })
     }
 }
 

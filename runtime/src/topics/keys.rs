@@ -19,12 +19,20 @@ pub enum Endpoint {
 
 /// `<domain>/<name>/<type>/<hash>`, where samples of `name` travel.
 pub fn topic<M: Message>(domain: u32, name: &str) -> String {
-    format!("{domain}/{}/{}/{}", name.trim_matches('/'), M::TYPE, M::HASH)
+    format!(
+        "{domain}/{}/{}/{}",
+        name.trim_matches('/'),
+        M::TYPE,
+        M::HASH
+    )
 }
 
 /// The token that announces a node.
 pub fn node_token(domain: u32, zid: &str, namespace: &str, node: &str) -> String {
-    format!("@ros2_lv/{domain}/{zid}/0/0/NN/%/{}/{node}", mangle(namespace))
+    format!(
+        "@ros2_lv/{domain}/{zid}/0/0/NN/%/{}/{node}",
+        mangle(namespace)
+    )
 }
 
 /// The token that announces a publisher or subscriber; `entity` is unique in the session.
@@ -51,7 +59,11 @@ pub fn endpoint_token<M: Message>(
 }
 
 fn mangle(name: &str) -> String {
-    if name.trim_matches('/').is_empty() { "%".to_owned() } else { name.replace('/', "%") }
+    if name.trim_matches('/').is_empty() {
+        "%".to_owned()
+    } else {
+        name.replace('/', "%")
+    }
 }
 
 /// Sequence number, source time (Unix ns) and the publisher's id.
@@ -86,7 +98,11 @@ impl Attachment {
         };
         let mut gid = [0; 16];
         gid.copy_from_slice(&bytes[17..]);
-        (bytes[16] == 16).then_some(Self { sequence: word(0), source_ns: word(8), gid })
+        (bytes[16] == 16).then_some(Self {
+            sequence: word(0),
+            source_ns: word(8),
+            gid,
+        })
     }
 }
 
@@ -100,18 +116,41 @@ mod tests {
     #[test]
     fn keys_equal_those_captured_from_a_real_peer() {
         let zid = "5bf09b6abf73f06dbb9f5c51370d5bc6";
-        assert_eq!(topic::<StringMsg>(0, "/robot1/chatter"), format!("0/robot1/chatter/std_msgs::msg::dds_::String_/{HASH}"));
-        assert_eq!(node_token(0, zid, "/robot1", "talker"), format!("@ros2_lv/0/{zid}/0/0/NN/%/%robot1/talker"));
         assert_eq!(
-            endpoint_token::<StringMsg>(0, zid, 0, Endpoint::Publisher, "/robot1", "talker", "/robot1/chatter"),
-            format!("@ros2_lv/0/{zid}/0/0/MP/%/%robot1/talker/%robot1%chatter/std_msgs::msg::dds_::String_/{HASH}/::,10:,:,:,,")
+            topic::<StringMsg>(0, "/robot1/chatter"),
+            format!("0/robot1/chatter/std_msgs::msg::dds_::String_/{HASH}")
+        );
+        assert_eq!(
+            node_token(0, zid, "/robot1", "talker"),
+            format!("@ros2_lv/0/{zid}/0/0/NN/%/%robot1/talker")
+        );
+        assert_eq!(
+            endpoint_token::<StringMsg>(
+                0,
+                zid,
+                0,
+                Endpoint::Publisher,
+                "/robot1",
+                "talker",
+                "/robot1/chatter"
+            ),
+            format!(
+                "@ros2_lv/0/{zid}/0/0/MP/%/%robot1/talker/%robot1%chatter/std_msgs::msg::dds_::String_/{HASH}/::,10:,:,:,,"
+            )
         );
     }
 
     #[test]
     fn attachment_round_trips_and_refuses_other_lengths() {
-        let attachment = Attachment { sequence: 3, source_ns: 1_795_412_930_609_365_760, gid: [7; 16] };
-        assert_eq!(Attachment::from_bytes(&attachment.to_bytes()), Some(attachment));
+        let attachment = Attachment {
+            sequence: 3,
+            source_ns: 1_795_412_930_609_365_760,
+            gid: [7; 16],
+        };
+        assert_eq!(
+            Attachment::from_bytes(&attachment.to_bytes()),
+            Some(attachment)
+        );
         assert_eq!(Attachment::from_bytes(&[0; 32]), None);
     }
 }

@@ -183,8 +183,12 @@ mod tests {
     #[test]
     fn the_captured_string_sample_is_reproduced() {
         // "hello 0" as zenoh-ros2-sdk 0.1.8 sent it.
-        let wire = [0, 1, 0, 0, 8, 0, 0, 0, b'h', b'e', b'l', b'l', b'o', b' ', b'0', 0];
-        let message = StringMsg { data: "hello 0".to_owned() };
+        let wire = [
+            0, 1, 0, 0, 8, 0, 0, 0, b'h', b'e', b'l', b'l', b'o', b' ', b'0', 0,
+        ];
+        let message = StringMsg {
+            data: "hello 0".to_owned(),
+        };
         let mut out = Vec::new();
         message.encode(&mut out);
         assert_eq!(out, wire);
@@ -193,8 +197,13 @@ mod tests {
 
     #[test]
     fn a_promised_gigabyte_is_refused_before_it_is_reserved() {
-        let wire = [0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 63];
-        assert!(matches!(JointStateMsg::decode(&wire), Err(CdrError::Truncated { .. })));
+        let wire = [
+            0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 63,
+        ];
+        assert!(matches!(
+            JointStateMsg::decode(&wire),
+            Err(CdrError::Truncated { .. })
+        ));
     }
 
     proptest! {

@@ -30,7 +30,9 @@ const SHM_BYTES: usize = 32 << 20;
 #[derive(Debug, Error)]
 pub enum TopicsError {
     /// The session did not open.
-    #[error("topics: zenoh did not open ({0}); check --connect and --listen (like {DEFAULT_ENDPOINT})")]
+    #[error(
+        "topics: zenoh did not open ({0}); check --connect and --listen (like {DEFAULT_ENDPOINT})"
+    )]
     Session(String),
     /// A publisher, subscriber or token was refused.
     #[error("topics: {name}: {reason}")]
@@ -60,7 +62,13 @@ pub struct TopicsConfig {
 impl TopicsConfig {
     /// Loopback, domain 0.
     pub fn local(namespace: &str, node: &str) -> Self {
-        Self { domain: 0, namespace: namespace.to_owned(), node: node.to_owned(), connect: vec![], listen: vec![] }
+        Self {
+            domain: 0,
+            namespace: namespace.to_owned(),
+            node: node.to_owned(),
+            connect: vec![],
+            listen: vec![],
+        }
     }
 }
 
@@ -88,17 +96,37 @@ impl Node {
         let zid = session.zid().to_string();
         let key = keys::node_token(config.domain, &zid, &config.namespace, &config.node);
         let token = declare_token(&session, key)?;
-        Ok(Self { session, config, zid, entities: AtomicU32::new(1), _token: token })
+        Ok(Self {
+            session,
+            config,
+            zid,
+            entities: AtomicU32::new(1),
+            _token: token,
+        })
     }
 
     fn full_name(&self, topic: &str) -> String {
-        if topic.starts_with('/') { topic.to_owned() } else { format!("{}/{topic}", self.config.namespace) }
+        if topic.starts_with('/') {
+            topic.to_owned()
+        } else {
+            format!("{}/{topic}", self.config.namespace)
+        }
     }
 
-    fn announce<M: Message>(&self, kind: Endpoint, name: &str) -> Result<(LivelinessToken, u32), TopicsError> {
+    fn announce<M: Message>(
+        &self,
+        kind: Endpoint,
+        name: &str,
+    ) -> Result<(LivelinessToken, u32), TopicsError> {
         let entity = self.entities.fetch_add(1, Ordering::Relaxed);
-        let TopicsConfig { domain, namespace, node, .. } = &self.config;
-        let key = keys::endpoint_token::<M>(*domain, &self.zid, entity, kind, namespace, node, name);
+        let TopicsConfig {
+            domain,
+            namespace,
+            node,
+            ..
+        } = &self.config;
+        let key =
+            keys::endpoint_token::<M>(*domain, &self.zid, entity, kind, namespace, node, name);
         Ok((declare_token(&self.session, key)?, entity))
     }
 
@@ -112,22 +140,41 @@ impl Node {
             .priority(Priority::RealTime)
             .express(true)
             .wait()
-            .map_err(|e| TopicsError::Endpoint { name: name.clone(), reason: e.to_string() })?;
+            .map_err(|e| TopicsError::Endpoint {
+                name: name.clone(),
+                reason: e.to_string(),
+            })?;
         let (token, entity) = self.announce::<M>(Endpoint::Publisher, &name)?;
         let mut gid = [0; 16];
         for (to, from) in gid.iter_mut().zip(self.zid.bytes().rev()) {
             *to = from;
         }
         gid[12..].copy_from_slice(&entity.to_le_bytes());
-        Ok(TopicPublisher { publisher, name, gid, sequence: 0, buffer: Vec::new(), _token: token, _type: std::marker::PhantomData })
+        Ok(TopicPublisher {
+            publisher,
+            name,
+            gid,
+            sequence: 0,
+            buffer: Vec::new(),
+            _token: token,
+            _type: std::marker::PhantomData,
+        })
     }
 
     /// A publisher of camera images through shared memory.
     pub fn image_publisher(&self, topic: &str) -> Result<ImagePublisher, TopicsError> {
         let provider = ShmProviderBuilder::default_backend(SHM_BYTES)
             .wait()
-            .map_err(|e| TopicsError::Endpoint { name: topic.to_owned(), reason: format!("no shared memory: {e}") })?;
-        Ok(ImagePublisher { inner: self.publisher(topic)?, provider, shared: 0, copied: 0 })
+            .map_err(|e| TopicsError::Endpoint {
+                name: topic.to_owned(),
+                reason: format!("no shared memory: {e}"),
+            })?;
+        Ok(ImagePublisher {
+            inner: self.publisher(topic)?,
+            provider,
+            shared: 0,
+            copied: 0,
+        })
     }
 
     /// Calls `handle` with each message on `topic`, from a zenoh thread. What cannot be decoded is
@@ -144,7 +191,9 @@ impl Node {
             .session
             .declare_subscriber(keys::topic::<M>(self.config.domain, &name))
             .callback_mut(move |sample| {
-                let attachment = sample.attachment().and_then(|a| Attachment::from_bytes(&a.to_bytes()));
+                let attachment = sample
+                    .attachment()
+                    .and_then(|a| Attachment::from_bytes(&a.to_bytes()));
                 match M::decode(&sample.payload().to_bytes()) {
                     Ok(message) => handle(message, attachment),
                     Err(error) => {
@@ -154,14 +203,25 @@ impl Node {
                 }
             })
             .wait()
-            .map_err(|e| TopicsError::Endpoint { name: name.clone(), reason: e.to_string() })?;
+            .map_err(|e| TopicsError::Endpoint {
+                name: name.clone(),
+                reason: e.to_string(),
+            })?;
         let (token, _) = self.announce::<M>(Endpoint::Subscriber, &name)?;
-        Ok(TopicSubscriber { _subscriber: subscriber, _token: token, rejected })
+        Ok(TopicSubscriber {
+            _subscriber: subscriber,
+            _token: token,
+            rejected,
+        })
     }
 
     /// Calls `lost` when the peer that announced itself with `key` (a liveliness token, wildcards
     /// allowed) goes away: how an operator station's e-stop works when its cable is pulled.
-    pub fn on_lost(&self, key: &str, lost: impl Fn(String) + Send + Sync + 'static) -> Result<LivelinessWatch, TopicsError> {
+    pub fn on_lost(
+        &self,
+        key: &str,
+        lost: impl Fn(String) + Send + Sync + 'static,
+    ) -> Result<LivelinessWatch, TopicsError> {
         let subscriber = self
             .session
             .liveliness()
@@ -172,8 +232,13 @@ impl Node {
                 }
             })
             .wait()
-            .map_err(|e| TopicsError::Endpoint { name: key.to_owned(), reason: e.to_string() })?;
-        Ok(LivelinessWatch { _subscriber: subscriber })
+            .map_err(|e| TopicsError::Endpoint {
+                name: key.to_owned(),
+                reason: e.to_string(),
+            })?;
+        Ok(LivelinessWatch {
+            _subscriber: subscriber,
+        })
     }
 }
 
@@ -182,7 +247,10 @@ fn declare_token(session: &zenoh::Session, key: String) -> Result<LivelinessToke
         .liveliness()
         .declare_token(key.clone())
         .wait()
-        .map_err(|e| TopicsError::Endpoint { name: key, reason: e.to_string() })
+        .map_err(|e| TopicsError::Endpoint {
+            name: key,
+            reason: e.to_string(),
+        })
 }
 
 fn open_session(connect: &[String], listen: &[String]) -> Result<zenoh::Session, TopicsError> {
@@ -194,18 +262,28 @@ fn open_session(connect: &[String], listen: &[String]) -> Result<zenoh::Session,
         ("scouting/multicast/enabled", "false"),
         ("connect/endpoints", &connect_json),
         ("connect/timeout_ms", "2000"),
-        ("connect/exit_on_failure", if connect.is_empty() { "false" } else { "true" }),
+        (
+            "connect/exit_on_failure",
+            if connect.is_empty() { "false" } else { "true" },
+        ),
         ("listen/endpoints", &listen_json),
         ("listen/exit_on_failure", "true"),
         ("timestamping/enabled", "true"),
     ] {
-        config.insert_json5(key, value).map_err(|e| TopicsError::Session(format!("{key} = {value}: {e}")))?;
+        config
+            .insert_json5(key, value)
+            .map_err(|e| TopicsError::Session(format!("{key} = {value}: {e}")))?;
     }
-    zenoh::open(config).wait().map_err(|e| TopicsError::Session(e.to_string()))
+    zenoh::open(config)
+        .wait()
+        .map_err(|e| TopicsError::Session(e.to_string()))
 }
 
 fn json_list(items: &[String]) -> String {
-    let quoted: Vec<String> = items.iter().map(|i| format!("\"{}\"", i.replace(['"', '\\'], ""))).collect();
+    let quoted: Vec<String> = items
+        .iter()
+        .map(|i| format!("\"{}\"", i.replace(['"', '\\'], "")))
+        .collect();
     format!("[{}]", quoted.join(","))
 }
 
@@ -225,7 +303,12 @@ impl<M: Message> TopicPublisher<M> {
     fn attachment(&mut self) -> [u8; keys::ATTACHMENT_LEN] {
         let sequence = self.sequence;
         self.sequence += 1;
-        Attachment { sequence, source_ns: unix_ns() as i64, gid: self.gid }.to_bytes()
+        Attachment {
+            sequence,
+            source_ns: unix_ns() as i64,
+            gid: self.gid,
+        }
+        .to_bytes()
     }
 
     /// Sends one message.
@@ -236,7 +319,10 @@ impl<M: Message> TopicPublisher<M> {
             .put(self.buffer.clone())
             .attachment(attachment)
             .wait()
-            .map_err(|e| TopicsError::Endpoint { name: self.name.clone(), reason: e.to_string() })
+            .map_err(|e| TopicsError::Endpoint {
+                name: self.name.clone(),
+                reason: e.to_string(),
+            })
     }
 }
 
@@ -255,7 +341,10 @@ impl ImagePublisher {
     /// Sends one frame, `stamp` being the capture time.
     pub fn publish(&mut self, frame: &Frame, camera: &str, stamp: Time) -> Result<(), TopicsError> {
         let message = ImageMsg {
-            header: Header { stamp, frame_id: camera.to_owned() },
+            header: Header {
+                stamp,
+                frame_id: camera.to_owned(),
+            },
             height: frame.height,
             width: frame.width,
             encoding: "rgb8".to_owned(),
@@ -269,23 +358,39 @@ impl ImagePublisher {
         let total = head + 4 + frame.data.len();
         let count = (frame.data.len() as u32).to_le_bytes();
         let attachment = self.inner.attachment();
-        let sent = match self.provider.alloc(total).with_policy::<GarbageCollect>().wait() {
+        let sent = match self
+            .provider
+            .alloc(total)
+            .with_policy::<GarbageCollect>()
+            .wait()
+        {
             Ok(mut block) => {
                 self.shared += 1;
                 block[..head].copy_from_slice(&self.inner.buffer[..head]);
                 block[head..head + 4].copy_from_slice(&count);
                 block[head + 4..].copy_from_slice(&frame.data);
-                self.inner.publisher.put(block).attachment(attachment).wait()
+                self.inner
+                    .publisher
+                    .put(block)
+                    .attachment(attachment)
+                    .wait()
             }
             Err(_) => {
                 self.copied += 1;
                 self.inner.buffer.truncate(head);
                 self.inner.buffer.extend_from_slice(&count);
                 self.inner.buffer.extend_from_slice(&frame.data);
-                self.inner.publisher.put(self.inner.buffer.clone()).attachment(attachment).wait()
+                self.inner
+                    .publisher
+                    .put(self.inner.buffer.clone())
+                    .attachment(attachment)
+                    .wait()
             }
         };
-        sent.map_err(|e| TopicsError::Endpoint { name: self.inner.name.clone(), reason: e.to_string() })
+        sent.map_err(|e| TopicsError::Endpoint {
+            name: self.inner.name.clone(),
+            reason: e.to_string(),
+        })
     }
 }
 
@@ -311,11 +416,16 @@ pub struct LivelinessWatch {
 }
 
 fn unix_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_nanos() as u64)
 }
 
 /// Unix time of a monotonic instant, for message stamps.
 pub fn stamp(captured_ns: crate::Nanos, now_ns: crate::Nanos) -> Time {
     let unix = unix_ns().saturating_sub(now_ns.saturating_sub(captured_ns));
-    Time { sec: (unix / 1_000_000_000) as i32, nanosec: (unix % 1_000_000_000) as u32 }
+    Time {
+        sec: (unix / 1_000_000_000) as i32,
+        nanosec: (unix % 1_000_000_000) as u32,
+    }
 }

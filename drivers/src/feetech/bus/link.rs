@@ -64,18 +64,17 @@ impl FeetechBus {
         Ok(n > 0)
     }
 
-    /// Throws away what is left of earlier requests, if any can be. Never waits.
+    /// Throws away what is left of earlier requests. Never waits. Done before every request, even
+    /// after one that went well: a reply that was given up on may come any time later, and taken
+    /// for the next answer it would leave every cycle one step behind from then on.
     pub(super) fn drain(&mut self) -> Result<(), DriverError> {
-        if !std::mem::take(&mut self.dirty) {
-            return Ok(());
-        }
+        self.dirty = false;
         self.echo_left = 0;
         // Bounded, so that a line that babbles cannot hold us here.
         for _ in 0..8 {
             if !self.receive(0, 0)? {
                 break;
             }
-            self.parser.clear();
         }
         self.parser.clear();
         Ok(())
@@ -91,7 +90,11 @@ impl FeetechBus {
             &[reg::TORQUE_ENABLE.addr, 1],
         )?;
         self.echoes = true;
-        let deadline = self.send(0)? + 25_000_000;
+        // An echo comes as fast as the adapter's slowest batching, 16 ms; a caller who asks for
+        // patience gets some, but not at the price of a slow start on every bus.
+        let patience = self.margin_ns().clamp(25_000_000, 200_000_000);
+        let sent = self.send(0)? - self.margin_ns();
+        let deadline = sent + patience;
         while self.echo_left > 0 && !self.dirty && self.receive(0, deadline)? {}
         self.echoes = self.echo_left == 0 && !self.dirty;
         self.dirty = true;
