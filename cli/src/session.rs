@@ -439,7 +439,7 @@ impl Session {
             ..
         }) = &device
         {
-            eprintln!("  {left}");
+            eprintln!("  {left:#}");
         }
         let device = device?;
         let inference = inference

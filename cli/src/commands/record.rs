@@ -139,8 +139,9 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
     // It ends with the session's rings.
     let _ = forwarder.join();
     let finished = recorder.finish();
-    driver.finish()?;
+    let operator = driver.finish();
     let session = report?;
+    operator?;
     let (episodes, cause) = (outcome?, stop.cause());
     finished?;
     Ok(Recorded {

@@ -230,7 +230,10 @@ pub(crate) fn teleop(args: &Teleop) -> Result<()> {
     }
     let report = session.join();
     monitor.finish();
-    driver.finish()?;
-    report::print(&report?, args.output.json)?;
+    let operator = driver.finish();
+    // Where both failed, the bus is the cause: an operator that watches a simulator dies with it.
+    let report = report?;
+    operator?;
+    report::print(&report, args.output.json)?;
     interrupted(stop.cause())
 }

@@ -61,6 +61,7 @@ pub enum SafeOutcome {
     Unknown(String),
 }
 
+/// For people; with `{:#}`, also why the robot could not be told.
 impl fmt::Display for SafeOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -68,10 +69,15 @@ impl fmt::Display for SafeOutcome {
             Self::Limp => f.write_str("torque is off"),
             Self::Holding => f.write_str("the arm holds its position"),
             Self::Resting => f.write_str("the arm is at rest, torque is off"),
-            Self::Unknown(why) => write!(
-                f,
-                "the arm could not be told to stop ({why}): only the servos' own limits apply, cut its power before you touch it"
-            ),
+            Self::Unknown(why) => {
+                f.write_str("the arm could not be told to stop")?;
+                if f.alternate() {
+                    write!(f, " ({why})")?;
+                }
+                f.write_str(
+                    ": only the servos' own limits apply, cut its power before you touch it",
+                )
+            }
         }
     }
 }
@@ -102,7 +108,7 @@ pub enum DeviceError {
     #[error("cannot start the device thread: {0}; close other programs and try again")]
     Spawn(#[from] std::io::Error),
     /// The robot failed for good, or too often in a row.
-    #[error("{source} ({failures} cycles failed in a row)")]
+    #[error("{source}{}", in_a_row(*.failures))]
     Robot {
         /// The last failure.
         source: RobotError,
@@ -128,6 +134,13 @@ pub enum DeviceError {
         /// The panic's words.
         message: String,
     },
+}
+
+fn in_a_row(failures: u32) -> String {
+    match failures {
+        0 | 1 => String::new(),
+        n => format!(" ({n} cycles failed in a row)"),
+    }
 }
 
 fn describe(fault: JointFault) -> &'static str {

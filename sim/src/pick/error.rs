@@ -90,6 +90,12 @@ pub enum PickError {
         /// The system's own words.
         reason: String,
     },
+    /// The peer of the link is gone.
+    #[error("{reason}")]
+    Closed {
+        /// What that means, and how it showed.
+        reason: String,
+    },
     /// The peer sent something that is not the link's protocol.
     #[error("simulator link: {problem}; both ends must be of the same sinew version")]
     Protocol {

@@ -178,8 +178,12 @@ impl ReadError {
     /// This as an error; `closed` says what a closed connection means here.
     pub(crate) fn into_error(self, closed: &str) -> PickError {
         match self {
-            Self::Closed => protocol(format!("{closed}: the connection was closed")),
-            Self::Io(e) => protocol(format!("{closed}: {e}")),
+            Self::Closed => PickError::Closed {
+                reason: format!("{closed} (the connection was closed)"),
+            },
+            Self::Io(e) => PickError::Closed {
+                reason: format!("{closed} ({e})"),
+            },
             Self::Protocol(e) => e,
         }
     }
