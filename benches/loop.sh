@@ -1,29 +1,28 @@
 #!/usr/bin/env bash
 # How late does Sinew's loop wake, compared with cyclictest?
 #
-# Runs both in turn (ours, theirs, ours, theirs, …) at 100 Hz and 1 kHz, on an idle machine and under
-# `stress-ng --cpu 2`, and prints one table with ratios. Both use SCHED_FIFO 80, locked memory and
-# /dev/cpu_dma_latency, which needs root or the limits that `wake` names. Figures in µs;
-# cyclictest counts whole µs, so its figures are rounded up by at most one.
+# `sinew bench loop` runs the whole control path (bus thread and loop thread, six emulated servos on a
+# pseudo-terminal, no wire timing). It and cyclictest run in turn (ours, theirs, ours, …) at 100 Hz and
+# 1 kHz, on an idle machine and under `stress-ng --cpu 2`; one table with ratios at the end. Both use
+# SCHED_FIFO 80, locked memory and /dev/cpu_dma_latency, which needs root or matching limits. Figures in
+# µs; cyclictest counts whole µs, so its figures are rounded up by at most one.
 #
 # usage: benches/loop.sh [seconds for each run, 10] [rounds, 3]
-# Raw output goes to benches/results/loop/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 seconds=${1:-10}
 rounds=${2:-3}
-results=benches/results/loop
-mkdir -p "$results"
+results=$(mktemp -d)
 
 for tool in cyclictest stress-ng python3; do
     command -v "$tool" >/dev/null || { echo "$tool is missing: apt-get install rt-tests stress-ng python3" >&2; exit 1; }
 done
-cargo build --quiet -p sinew-runtime --example wake
-wake=${CARGO_TARGET_DIR:-target}/debug/examples/wake
+cargo build --quiet -p sinew
+sinew=${CARGO_TARGET_DIR:-target}/debug/sinew
 
 stress=
-trap '[ -z "$stress" ] || kill "$stress" 2>/dev/null || true' EXIT
+trap '[ -z "$stress" ] || kill "$stress" 2>/dev/null || true; rm -rf "$results"' EXIT
 
 for load in idle busy; do
     if [ "$load" = busy ]; then
@@ -34,7 +33,7 @@ for load in idle busy; do
     for hz in 100 1000; do
         for round in $(seq "$rounds"); do
             run=$results/$load-$hz-$round
-            "$wake" --hz "$hz" --seconds "$seconds" --fifo >"$run.wake.json" 2>"$run.wake.txt"
+            "$sinew" bench loop --rate "$hz" --seconds "$seconds" --json >"$run.sinew.json"
             cyclictest -q -t1 -p80 -m -i $((1000000 / hz)) -l $((hz * seconds)) -h 100000 \
                 | grep -v " 000000$" >"$run.cyclictest.txt"
         done

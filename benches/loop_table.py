@@ -29,24 +29,35 @@ def cyclictest(path):
     return {"p50_us": percentile(histogram, 0.50), "p99_us": percentile(histogram, 0.99), "max_us": maximum}
 
 
+THREADS = {"loop": "control", "bus": "device"}
+
+
+def read(path):
+    """The wake-up errors of both threads of a `sinew bench loop`, with its counted misses."""
+    report = json.loads(path.read_text())
+    return {
+        name: report[key]["stats"]["wake_error"] | report[key]["counters"]["pace"] for name, key in THREADS.items()
+    }
+
+
 def main(folder):
     groups = {}
-    for path in sorted(folder.glob("*.wake.json")):
-        name = path.name.removesuffix(".wake.json")
+    for path in sorted(folder.glob("*.sinew.json")):
+        name = path.name.removesuffix(".sinew.json")
         load, hz, _round = name.split("-")
-        ours = json.loads(path.read_text())
         theirs = cyclictest(folder / f"{name}.cyclictest.txt")
-        groups.setdefault((load, int(hz)), []).append((ours, theirs))
-    print(f"{'load':5} {'Hz':>5} {'rounds':>6}  figure   {'sinew':>8} {'cyclictest':>10}  ratio")
+        groups.setdefault((load, int(hz)), []).append((read(path), theirs))
+    print(f"{'load':5} {'Hz':>5}  thread  figure   {'sinew':>8} {'cyclictest':>10}  ratio")
     for (load, hz), runs in sorted(groups.items(), key=lambda item: (item[0][0] != "idle", item[0][1])):
-        for key in ("p50_us", "p99_us", "max_us"):
-            # The maximum is the worst of all rounds: outliers are what it is about.
-            pick = max if key == "max_us" else statistics.median
-            ours, theirs = (pick([run[side][key] for run in runs]) for side in (0, 1))
-            ratio = ours / theirs if theirs else float("nan")
-            print(f"{load:5} {hz:5} {len(runs):6}  {key:8} {ours:8.1f} {theirs:10.1f}  {ratio:5.2f}")
-        late, skipped = (sum(run[0][key] for run in runs) for key in ("late", "skipped"))
-        print(f"{load:5} {hz:5} {len(runs):6}  sinew late {late}, skipped {skipped}")
+        for thread in THREADS:
+            for key in ("p50_us", "p99_us", "max_us"):
+                # The maximum is the worst of all rounds: outliers are what it is about.
+                pick = max if key == "max_us" else statistics.median
+                ours, theirs = pick([run[0][thread][key] for run in runs]), pick([run[1][key] for run in runs])
+                ratio = ours / theirs if theirs else float("nan")
+                print(f"{load:5} {hz:5}  {thread:6}  {key:8} {ours:8.1f} {theirs:10.1f}  {ratio:5.2f}")
+            late, skipped = (sum(run[0][thread][key] for run in runs) for key in ("late", "skipped"))
+            print(f"{load:5} {hz:5}  {thread:6}  {len(runs)} rounds: {late} late, {skipped} skipped, all counted")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 /// An unfinished request is forgotten after this much silence.
 const IDLE_MS: i32 = 20;
 /// Before a timed reply the thread sleeps until this long before, then spins.
-const SPIN_NS: Nanos = 100_000;
+const SPIN_NS: Nanos = 250_000;
 /// With wire timing the thread looks for the next request this long before it blocks: waking up
 /// is the emulator's own slowness, which a real line does not have.
 const LINGER_NS: Nanos = 150_000;

@@ -105,6 +105,9 @@ pub struct BusOptions {
     pub reply_margin: Duration,
     /// The longest wait for the reply to a single read or write (EEPROM writes are slow).
     pub op_timeout: Duration,
+    /// How long before and after a reply is due the line is looked at without sleeping. Costs at most
+    /// twice that of processor time a request; zero to save power.
+    pub look: Duration,
     /// How often a servo is asked again.
     pub retries: u32,
 }
@@ -115,6 +118,7 @@ impl Default for BusOptions {
             baud: 1_000_000,
             reply_margin: Duration::from_millis(3),
             op_timeout: Duration::from_millis(25),
+            look: Duration::from_micros(75),
             retries: 2,
         }
     }
@@ -131,6 +135,7 @@ pub struct FeetechBus {
     tx_len: usize,
     echoes: bool,
     echo_left: usize,
+    reply_due: Nanos,
     dirty: bool,
     line_free_at: Nanos,
     stats: BusStats,
@@ -164,6 +169,7 @@ impl FeetechBus {
             tx_len: 0,
             echoes: false,
             echo_left: 0,
+            reply_due: 0,
             dirty: true,
             line_free_at: 0,
             stats: BusStats::default(),

@@ -3,6 +3,7 @@
 use super::{BusStats, FeetechBus, wire_ns};
 use crate::error::DriverError;
 use crate::feetech::packet::{self, BROADCAST, INST_SYNC_WRITE, Parser};
+use crate::feetech::port::Look;
 use crate::feetech::registers as reg;
 use sinew_runtime::{Clock, MonotonicClock, Nanos};
 
@@ -27,7 +28,8 @@ impl FeetechBus {
         // A sync write just before may still be on its way out.
         let sent = now.max(self.line_free_at) + sending;
         self.line_free_at = sent;
-        Ok(sent + replying + self.margin_ns())
+        self.reply_due = sent + replying;
+        Ok(self.reply_due + self.margin_ns())
     }
 
     pub(super) fn send_unanswered(&mut self) -> Result<(), DriverError> {
@@ -46,7 +48,12 @@ impl FeetechBus {
         if deadline > 0 {
             self.port.set_wake_count(need + self.echo_left)?;
         }
-        let n = self.port.read(&mut buf, deadline)?;
+        let around = self.options.look.as_nanos() as u64;
+        let look = Look {
+            from: self.reply_due.saturating_sub(around),
+            until: self.reply_due + around,
+        };
+        let n = self.port.read(&mut buf, deadline, look)?;
         self.stats.rx_bytes += n as u64;
         self.stats.wire_ns += wire_ns(n, self.options.baud);
         let mut bytes = &buf[..n];
