@@ -1,27 +1,33 @@
 # The targets a newcomer needs; CI calls the same ones.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/sinew-target
+# cargo-nextest comes as a wheel with the light peers, unless it is installed already.
+export PATH := $(PATH):$(or $(SINEW_PEERS),$(HOME)/.cache/sinew-peers)/light/bin
 SINEW := $(CARGO_TARGET_DIR)/debug/sinew
+# Everything but Rerun (`sinew --features view`), which `make interop` builds.
+ALL := --workspace --features sinew/default,sinew-runtime/topics,sinew-datasets/gstreamer
 
 .PHONY: demo test interop lint docs bench build setup
 
 demo: setup ## set up, simulate an SO-101, record, replay, run a policy; report at the end
-	cargo build -p sinew --quiet
+	cargo build -p sinew
 	$(SINEW) demo --out out/demo
 
 test: ## all tests that need no PyTorch
 	scripts/setup tests
-	cargo build -p sinew -p sinew-drivers --examples --bins
-	cargo nextest run --workspace --features sinew/default
-	cargo test --doc --workspace --quiet
+	cargo build $(ALL) --all-targets
+	cargo nextest run $(ALL)
+	cargo test --doc $(ALL) --quiet
 
-interop: ## the tests against the heavy peers (PyTorch, LeRobot)
+interop: ## the tests against the heavy peers (PyTorch, LeRobot, Rerun)
 	scripts/setup interop
 	cargo nextest run -p sinew-datasets --features gstreamer,interop --test lerobot
+	cargo build -p sinew --features view
+	cargo nextest run -p sinew-tests --features view --test view
 
 lint: ## formatting, clippy, docs, licences and advisories
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --all-features -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	cargo clippy $(ALL) --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(ALL) --no-deps --quiet
 	scripts/check-deps
 
 docs: ## API documentation

@@ -5,15 +5,31 @@ use crate::session::Rig;
 use crate::source::Operate;
 use anyhow::Result;
 use crossterm::event::{KeyCode, KeyEvent};
-use sinew_drivers::teleop::keyboard::KeyboardJoint;
 use sinew_drivers::teleop::{
-    EpisodeCommand, Key, KeySender, KeyboardOptions, KeyboardTeleop, StopRequest, Teleop,
+    EpisodeCommand, JointKey, Key, KeySender, KeyboardOptions, KeyboardTeleop, StopRequest, Teleop,
 };
 use sinew_runtime::{JointState, JointTarget};
 use std::sync::{Arc, Mutex};
 
-/// What the keys do, for the panel's last line.
-pub(crate) const HELP: &str = " joints: a/d s/w i/k j/l f/g z/x · speed: ↑ ↓ · space: emergency stop, Enter releases · → next ← redo Esc quit";
+/// What the keys do, for the panel's last line: the blueprint's own and those that all robots share.
+pub(crate) fn help(rig: &Rig) -> String {
+    let joints: Vec<String> = rig
+        .names
+        .iter()
+        .filter_map(|joint| {
+            let bindings = rig.blueprint.teleop.keyboard.iter();
+            let keys: Vec<&str> = bindings
+                .filter(|binding| binding.joint == *joint)
+                .map(|binding| binding.key.as_str())
+                .collect();
+            (!keys.is_empty()).then(|| keys.join("/"))
+        })
+        .collect();
+    format!(
+        " joints: {} · speed: ↑ ↓ · space: emergency stop, Enter releases · → next ← redo Esc quit",
+        joints.join(" ")
+    )
+}
 
 /// What keys asked for besides motion, until the main thread takes it.
 type Requests = Arc<Mutex<(StopRequest, Option<EpisodeCommand>)>>;
@@ -28,21 +44,16 @@ pub(crate) struct Keyboard {
 impl Keyboard {
     /// A keyboard for the joints of `rig`, and the operator that its keys move.
     pub(crate) fn new(rig: &Rig) -> Result<(Self, Box<dyn Operate>)> {
-        let mut options = KeyboardOptions::new(
-            rig.blueprint
-                .joints
-                .iter()
-                .map(|j| (j.limits_rad[0], j.limits_rad[1])),
-        );
-        for binding in &rig.blueprint.teleop.keyboard {
-            let joint: Option<&mut KeyboardJoint> = rig
-                .names
-                .index_of(&binding.joint)
-                .and_then(|index| options.joints.get_mut(index));
-            if let Some(joint) = joint {
-                joint.step = binding.step_rad.abs();
-            }
-        }
+        let blueprint = &rig.blueprint;
+        let limits = blueprint.joints.iter().map(|j| (j.limits_rad[0], j.limits_rad[1]));
+        let keys = blueprint.teleop.keyboard.iter().filter_map(|binding| {
+            Some(JointKey {
+                key: binding.key.chars().next()?,
+                joint: rig.names.index_of(&binding.joint)?,
+                step: binding.step_rad,
+            })
+        });
+        let options = KeyboardOptions::new(limits, keys);
         let teleop = KeyboardTeleop::new(options).map_err(usage)?;
         let requests = Requests::default();
         let keyboard = Self {

@@ -42,7 +42,7 @@ pub(crate) fn table(report: &SessionReport) -> String {
         row(&mut text, "inference", &inference.latency);
     }
     let _ = writeln!(text, "misses: {}", misses(report));
-    let _ = writeln!(text, "the arm was left: {}", device.left);
+    let _ = writeln!(text, "at the end: {}", device.left);
     text
 }
 

@@ -113,7 +113,7 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
         &mut session,
         wanted,
         &format!("{} · record", rig.blueprint.title),
-        crate::keyboard::HELP,
+        &crate::keyboard::help(&rig),
     )?;
     let (counts, forwarder) = recording::forward(&rig, session.take_sink()?, rows)?;
     let keyboard_blind = args.teleop == Operator::Keyboard && !monitor.has_panel();

@@ -204,7 +204,7 @@ pub(crate) fn teleop(args: &Teleop) -> Result<()> {
         &mut session,
         wanted,
         &format!("{} · teleop", rig.blueprint.title),
-        crate::keyboard::HELP,
+        &crate::keyboard::help(&rig),
     )?;
     if args.teleop == Operator::Keyboard && !monitor.has_panel() {
         stop.request(StopCause::Requested);

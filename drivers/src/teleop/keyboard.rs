@@ -6,7 +6,7 @@
 //!
 //! | keys | meaning |
 //! |---|---|
-//! | `a d`, `s w`, `k i`, `j l`, `f g`, `x z` | joints 1 to 6, down and up |
+//! | letters | joints, as the robot's blueprint binds them |
 //! | `-` `+` | smaller and larger steps |
 //! | `.` | stop where the robot is |
 //! | space | emergency stop; Enter lets go of it |
@@ -38,75 +38,69 @@ pub enum Key {
     Enter,
 }
 
-/// Down and up keys of the first joints, in blueprint order.
-pub const JOINT_KEYS: [(char, char); 6] = [
-    ('a', 'd'),
-    ('s', 'w'),
-    ('k', 'i'),
-    ('j', 'l'),
-    ('f', 'g'),
-    ('x', 'z'),
-];
-
 /// Keys that may wait between two calls; more are dropped.
 const QUEUE: usize = 64;
 /// Smallest and largest step, as a multiple of the configured one.
 const SCALE: (f64, f64) = (1.0 / 8.0, 8.0);
 
-/// One joint as the keyboard moves it.
+/// What one key does.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct KeyboardJoint {
-    /// Smallest goal, rad.
-    pub min: f64,
-    /// Largest goal, rad.
-    pub max: f64,
-    /// Change a key press makes, rad.
+pub struct JointKey {
+    /// The key, in lower case.
+    pub key: char,
+    /// Index of the joint that it moves.
+    pub joint: usize,
+    /// Change that a press makes, rad.
     pub step: f64,
 }
 
 /// How the keyboard moves a robot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeyboardOptions {
-    /// Joints in blueprint order. Those past [`JOINT_KEYS`] have no keys and hold still.
-    pub joints: Vec<KeyboardJoint>,
+    /// Smallest and largest goal of each joint, rad, in blueprint order.
+    pub limits: Vec<(f64, f64)>,
+    /// The keys. Joints without one hold still.
+    pub keys: Vec<JointKey>,
     /// How far a goal may run ahead of its joint, rad, so that a blocked joint does not store up
     /// motion.
     pub max_lead: f64,
 }
 
 impl KeyboardOptions {
-    /// Joints with these limits (rad), 2° a press, at most 0.35 rad ahead.
-    pub fn new(limits: impl IntoIterator<Item = (f64, f64)>) -> Self {
-        let step = 2f64.to_radians();
-        let joints = limits
-            .into_iter()
-            .map(|(min, max)| KeyboardJoint { min, max, step })
-            .collect();
+    /// These limits (rad) and keys, goals at most 0.35 rad ahead.
+    pub fn new(
+        limits: impl IntoIterator<Item = (f64, f64)>,
+        keys: impl IntoIterator<Item = JointKey>,
+    ) -> Self {
         Self {
-            joints,
+            limits: limits.into_iter().collect(),
+            keys: keys.into_iter().collect(),
             max_lead: 0.35,
         }
     }
 
     fn check(&self) -> Result<(), DriverError> {
-        if self.joints.is_empty() || self.joints.len() > MAX_JOINTS {
-            let (what, got) = ("joints of the keyboard", self.joints.len());
+        if self.limits.is_empty() || self.limits.len() > MAX_JOINTS {
+            let (what, got) = ("joints of the keyboard", self.limits.len());
             return Err(DriverError::Count {
                 what,
                 got,
                 expected: MAX_JOINTS,
             });
         }
-        for (i, joint) in self.joints.iter().enumerate() {
-            let finite = joint.min.is_finite() && joint.max.is_finite() && joint.step.is_finite();
-            if !finite || joint.min > joint.max {
-                let problem = format!(
-                    "keyboard limits {}..{} rad, step {} rad",
-                    joint.min, joint.max, joint.step
-                );
+        for (i, (min, max)) in self.limits.iter().enumerate() {
+            if !(min.is_finite() && max.is_finite() && min <= max) {
                 return Err(DriverError::JointSpec {
                     joint: format!("number {}", i + 1),
-                    problem,
+                    problem: format!("keyboard limits {min}..{max} rad"),
+                });
+            }
+        }
+        for key in &self.keys {
+            if key.joint >= self.limits.len() || !key.step.is_finite() {
+                return Err(DriverError::JointSpec {
+                    joint: format!("number {}", key.joint + 1),
+                    problem: format!("key `{}` cannot move it by {} rad", key.key, key.step),
                 });
             }
         }
@@ -208,25 +202,20 @@ impl KeyboardTeleop {
     }
 
     fn step(&mut self, c: char, state: &JointState, status: &mut TeleopStatus) {
-        let found = JOINT_KEYS
-            .iter()
-            .enumerate()
-            .find_map(|(i, (down, up))| match c {
-                c if c == *down => Some((i, -1.0)),
-                c if c == *up => Some((i, 1.0)),
-                _ => None,
-            });
-        let Some((i, sign)) = found else { return };
-        let Some(joint) = self.options.joints.get(i).filter(|_| !self.stopped) else {
+        let Some(key) = self.options.keys.iter().find(|key| key.key == c) else {
+            return;
+        };
+        let i = key.joint;
+        let Some((min, max)) = self.options.limits.get(i).filter(|_| !self.stopped) else {
             return;
         };
         let (here, lead) = (state.position[i], self.options.max_lead);
-        let wanted = self.goal[i] + sign * joint.step * self.scale;
+        let wanted = self.goal[i] + key.step * self.scale;
         // Limits last: a robot that stands outside them is led back in, however far that is.
         let goal = wanted
             .max(here - lead)
             .min(here + lead)
-            .clamp(joint.min, joint.max);
+            .clamp(*min, *max);
         status.moved |= goal != self.goal[i];
         self.goal[i] = goal;
     }
@@ -236,7 +225,7 @@ impl KeyboardTeleop {
             .goal
             .iter_mut()
             .enumerate()
-            .take(self.options.joints.len())
+            .take(self.options.limits.len())
         {
             *goal = state.position[i];
         }
@@ -249,7 +238,7 @@ impl Teleop for KeyboardTeleop {
         state: &JointState,
         target: &mut JointTarget,
     ) -> Result<TeleopStatus, DriverError> {
-        let count = self.options.joints.len();
+        let count = self.options.limits.len();
         if state.len != count {
             return Err(DriverError::Count {
                 what: "joints that the keyboard moves",
@@ -290,8 +279,22 @@ mod tests {
         state
     }
 
+    const STEP: f64 = 0.03;
+    /// Down and up keys of six joints.
+    const PAIRS: [(char, char); 6] = [
+        ('a', 'd'),
+        ('s', 'w'),
+        ('k', 'i'),
+        ('j', 'l'),
+        ('f', 'g'),
+        ('x', 'z'),
+    ];
+
     fn keyboard() -> KeyboardTeleop {
-        KeyboardTeleop::new(KeyboardOptions::new([(-1.0, 1.0); 6])).unwrap()
+        let keys = PAIRS.iter().enumerate().flat_map(|(joint, (down, up))| {
+            [(*down, -STEP), (*up, STEP)].map(|(key, step)| JointKey { key, joint, step })
+        });
+        KeyboardTeleop::new(KeyboardOptions::new([(-1.0, 1.0); 6], keys)).unwrap()
     }
 
     fn press(
@@ -317,7 +320,7 @@ mod tests {
 
     #[test]
     fn each_joint_has_its_pair_of_keys() {
-        for (i, (down, up)) in JOINT_KEYS.iter().enumerate() {
+        for (i, (down, up)) in PAIRS.iter().enumerate() {
             let (_, a) = press(&mut keyboard(), &state([0.0; 6]), &[Key::Char(*up)]);
             let (_, b) = press(
                 &mut keyboard(),
@@ -325,7 +328,7 @@ mod tests {
                 &[Key::Char(down.to_ascii_uppercase())],
             );
             for j in 0..6 {
-                let expected = if i == j { 2f64.to_radians() } else { 0.0 };
+                let expected = if i == j { STEP } else { 0.0 };
                 assert_eq!((a.position[j], b.position[j]), (expected, -expected));
             }
         }
@@ -382,7 +385,13 @@ mod tests {
             ..JointState::default()
         };
         assert!(keyboard().target(&other, &mut target).is_err());
-        assert!(KeyboardTeleop::new(KeyboardOptions::new([(1.0, -1.0)])).is_err());
+        assert!(KeyboardTeleop::new(KeyboardOptions::new([(1.0, -1.0)], [])).is_err());
+        let nobodys = JointKey {
+            key: 'a',
+            joint: 1,
+            step: STEP,
+        };
+        assert!(KeyboardTeleop::new(KeyboardOptions::new([(-1.0, 1.0)], [nobodys])).is_err());
     }
 
     proptest! {

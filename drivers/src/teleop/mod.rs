@@ -5,7 +5,7 @@
 
 pub mod keyboard;
 
-pub use keyboard::{Key, KeySender, KeyboardOptions, KeyboardTeleop};
+pub use keyboard::{JointKey, Key, KeySender, KeyboardOptions, KeyboardTeleop};
 
 use crate::error::DriverError;
 use sinew_runtime::{JointState, JointTarget};

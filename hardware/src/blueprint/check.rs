@@ -10,6 +10,8 @@ use std::collections::HashSet;
 use std::ops::Range;
 use toml::Spanned;
 
+/// Keys that mean the same with every robot: next episode, redo, quit.
+const RESERVED_KEYS: [char; 3] = ['n', 'r', 'q'];
 /// The version of the schema that this program reads.
 const SCHEMA: u32 = 1;
 /// The highest id on a Feetech or Dynamixel bus.
@@ -155,6 +157,15 @@ impl<'a> Checker<'a> {
             let table = self.table(spanned, format!("teleop.keyboard.{}", binding.key));
             table.require(seen.insert(&binding.key), "key", || {
                 "this key is bound twice".to_owned()
+            })?;
+            let free = |c: char| {
+                (c.is_ascii_lowercase() || c.is_ascii_digit()) && !RESERVED_KEYS.contains(&c)
+            };
+            let mut letters = binding.key.chars();
+            let usable = letters.next().is_some_and(free) && letters.next().is_none();
+            table.require(usable, "key", || {
+                "must be one lower-case letter or digit, other than n, r and q (next, redo, quit)"
+                    .to_owned()
             })?;
             table.require_joint(file, &binding.joint)?;
             let step = binding.step_rad;

@@ -215,7 +215,7 @@ pub struct Teleop {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyBinding {
-    /// A character, or `Left`, `Right`, `Up`, `Down`, `Space`.
+    /// A lower-case letter or a digit; `n`, `r` and `q` are taken (next, redo, quit).
     pub key: String,
     /// The joint that it moves.
     pub joint: String,
