@@ -20,9 +20,9 @@ test: ## all tests that need no PyTorch
 
 interop: ## the tests against the heavy peers (PyTorch, LeRobot, Rerun)
 	scripts/setup interop
-	cargo nextest run -p sinew-datasets --features gstreamer,interop --test lerobot
 	cargo build -p sinew --features view
-	cargo nextest run -p sinew-tests --features view --test view
+	cargo nextest run --profile interop -p sinew-datasets -p sinew-tests \
+	  --features sinew-datasets/interop,sinew-tests/view -E 'binary(lerobot) + binary(view)'
 
 lint: ## formatting, clippy, docs, licences and advisories
 	cargo fmt --all --check
@@ -30,7 +30,8 @@ lint: ## formatting, clippy, docs, licences and advisories
 	RUSTDOCFLAGS="-D warnings" cargo doc $(ALL) --no-deps --quiet
 	scripts/check-deps
 
-docs: ## API documentation
+docs: ## API documentation, and the table of peers from the last `make test` and `make interop`
+	scripts/interop-table
 	cargo doc --workspace --no-deps
 
 bench: setup ## side-by-side benchmarks; prints ratios

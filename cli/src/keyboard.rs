@@ -8,6 +8,7 @@ use crossterm::event::{KeyCode, KeyEvent};
 use sinew_drivers::teleop::{
     EpisodeCommand, JointKey, Key, KeySender, KeyboardOptions, KeyboardTeleop, StopRequest, Teleop,
 };
+use sinew_runtime::safety::{EStop, EStopReason};
 use sinew_runtime::{JointState, JointTarget};
 use std::sync::{Arc, Mutex};
 
@@ -45,7 +46,10 @@ impl Keyboard {
     /// A keyboard for the joints of `rig`, and the operator that its keys move.
     pub(crate) fn new(rig: &Rig) -> Result<(Self, Box<dyn Operate>)> {
         let blueprint = &rig.blueprint;
-        let limits = blueprint.joints.iter().map(|j| (j.limits_rad[0], j.limits_rad[1]));
+        let limits = blueprint
+            .joints
+            .iter()
+            .map(|j| (j.limits_rad[0], j.limits_rad[1]));
         let keys = blueprint.teleop.keyboard.iter().filter_map(|binding| {
             Some(JointKey {
                 key: binding.key.chars().next()?,
@@ -96,6 +100,18 @@ impl Operate for Typed {
             requests.1 = status.episode.or(requests.1);
         }
         Ok(true)
+    }
+}
+
+/// What the keys do where they do not drive, for the panel's last line.
+pub(crate) const WATCHING: &str = " space: emergency stop, Enter releases · Ctrl-C stops";
+
+/// Carries out what a key asks of the emergency stop where the keyboard does not drive.
+pub(crate) fn stop_or_release(key: KeyEvent, estop: &EStop) {
+    match key.code {
+        KeyCode::Char(' ') => estop.trip(EStopReason::Key),
+        KeyCode::Enter => estop.reset(),
+        _ => {}
     }
 }
 

@@ -1,7 +1,8 @@
 //! Follows a running session for people: the live panel where there is a terminal, topics and the
 //! Rerun recording where asked for.
 
-use crate::args::OutputArgs;
+use crate::args::{Operator, OutputArgs};
+use crate::failure::usage;
 use crate::panel::{JointLine, Panel, Shared, Snapshot};
 use crate::report;
 use crate::session::{Rig, Session, Setup};
@@ -42,6 +43,20 @@ pub(crate) struct Wanted {
     topics: Option<crate::topics::Topics>,
 }
 
+/// Refuses a keyboard that cannot be read: keys come from the panel, and that needs a terminal.
+pub(crate) fn check_keyboard(who: Operator, output: &OutputArgs) -> Result<()> {
+    if who != Operator::Keyboard || wants_panel(output) && Panel::is_possible() {
+        return Ok(());
+    }
+    Err(usage(
+        "the keyboard needs a terminal; run this in one without --json and --no-panel, or use --teleop scripted or topic",
+    ))
+}
+
+fn wants_panel(output: &OutputArgs) -> bool {
+    !output.no_panel && !output.json
+}
+
 /// Adds the listeners that the arguments ask for.
 pub(crate) fn prepare(
     setup: &mut Setup,
@@ -72,12 +87,12 @@ pub(crate) fn prepare(
     };
     #[cfg(not(feature = "topics"))]
     if output.wants_topics() {
-        return Err(crate::failure::usage(
+        return Err(usage(
             "this sinew was built without topics; build it with `--features topics`",
         ));
     }
     Ok(Wanted {
-        panel: !output.no_panel && !output.json,
+        panel: wants_panel(output) && Panel::is_possible(),
         view,
         #[cfg(feature = "topics")]
         topics,
@@ -128,7 +143,7 @@ impl Monitor {
                 .context("cannot start the monitor's thread")?,
         );
         let panel = if wanted.panel {
-            Panel::start(shared.clone(), key_sender)
+            Some(Panel::start(shared.clone(), key_sender)?)
         } else {
             None
         };
@@ -138,11 +153,6 @@ impl Monitor {
             panel,
             threads,
         })
-    }
-
-    /// Whether a live panel is shown.
-    pub(crate) fn has_panel(&self) -> bool {
-        self.panel.is_some()
     }
 
     /// Says what is going on: on the panel, or as a line where there is none and it changed.
@@ -160,6 +170,13 @@ impl Monitor {
     /// The next key that was pressed.
     pub(crate) fn key(&self) -> Option<KeyEvent> {
         self.keys.try_recv().ok()
+    }
+
+    /// Lets keys trip and release the emergency stop, where nothing else listens to them.
+    pub(crate) fn serve_estop(&self, estop: &EStop) {
+        while let Some(key) = self.key() {
+            crate::keyboard::stop_or_release(key, estop);
+        }
     }
 
     /// Waits for the listeners, after the session's threads have ended.
@@ -210,6 +227,11 @@ impl Follower {
         if let Some(reason) = self.estop.tripped() {
             alarms.push(format!("emergency stop: {reason} (Enter releases it)"));
         }
+        let released = &self.device.latest().released;
+        let given_up = self.rig.names.iter().zip(released).filter(|(_, is)| **is);
+        alarms.extend(given_up.map(|(name, _)| {
+            format!("{name}: without torque after an alarm (Enter takes it up again)")
+        }));
         let figures = self.figures();
         if let Ok(mut snapshot) = self.shared.lock() {
             snapshot.joints = joints;

@@ -1,6 +1,8 @@
 //! Where the files are that `scripts/setup` fetches.
 
+#[cfg(feature = "sim")]
 use crate::failure::usage;
+#[cfg(feature = "sim")]
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -24,6 +26,7 @@ pub(crate) fn third_party() -> Option<PathBuf> {
 }
 
 /// The folder of fetched models.
+#[cfg(feature = "sim")]
 pub(crate) fn models() -> Result<PathBuf> {
     let folder = third_party()
         .map(|folder| folder.join("models"))

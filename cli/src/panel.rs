@@ -1,6 +1,7 @@
 //! The live terminal panel: joints, targets, rates, ages, alarms. Draws on its own thread at
 //! 10 Hz from a snapshot that the monitor thread keeps current, and hands key presses on.
 
+use anyhow::{Context, Result};
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Color, Modifier, Style};
@@ -56,11 +57,13 @@ pub(crate) struct Panel {
 }
 
 impl Panel {
-    /// Starts the panel if this is a terminal; `None` otherwise.
-    pub(crate) fn start(shared: Shared, keys: SyncSender<KeyEvent>) -> Option<Self> {
-        if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
-            return None;
-        }
+    /// Whether there is a terminal to draw on and to read keys from.
+    pub(crate) fn is_possible() -> bool {
+        std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
+    }
+
+    /// Takes the terminal over.
+    pub(crate) fn start(shared: Shared, keys: SyncSender<KeyEvent>) -> Result<Self> {
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = std::thread::Builder::new()
@@ -76,8 +79,8 @@ impl Panel {
                 }
                 ratatui::restore();
             })
-            .ok()?;
-        Some(Self {
+            .context("cannot start the panel's thread")?;
+        Ok(Self {
             stop,
             thread: Some(thread),
         })

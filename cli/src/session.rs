@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use sinew_drivers::emulator::ServoConfig;
 use sinew_drivers::feetech::bus::{BusOptions, FeetechBus};
 use sinew_drivers::feetech::joint::{JointSpec, Protection};
+use sinew_drivers::feetech::packet::{ALARM_OVERCURRENT, ALARM_OVERHEAT, ALARM_OVERLOAD};
 use sinew_drivers::feetech::registers as reg;
 use sinew_drivers::feetech::robot::{FeetechRobot, RobotOptions};
 use sinew_hardware::blueprint::{BusKind, OnExit, OnOverload, OnWatchdog};
@@ -35,6 +36,9 @@ use std::time::Duration;
 const REST_OVER: Duration = Duration::from_secs(2);
 /// Ticks that a slow listener may be behind before records are dropped, counted.
 const SINK_TICKS: usize = 256;
+
+/// What `on_overload` of a blueprint is for: too much torque, current or heat.
+const OVERLOADED: u8 = ALARM_OVERLOAD | ALARM_OVERCURRENT | ALARM_OVERHEAT;
 
 /// A robot's blueprint, calibration and units.
 #[derive(Debug, Clone)]
@@ -143,9 +147,10 @@ impl Rig {
             },
             on_alarm: match policy.on_overload {
                 OnOverload::Report => OnAlarm::Report,
-                OnOverload::ReleaseJoint => OnAlarm::HoldJoint,
+                OnOverload::ReleaseJoint => OnAlarm::ReleaseJoint,
                 OnOverload::ReleaseAll => OnAlarm::Comply,
             },
+            alarm_mask: OVERLOADED,
             on_estop: OnEStop::Hold,
         }
     }
@@ -296,7 +301,8 @@ impl Setup {
         self.device.subscribe()
     }
 
-    /// The emergency stop.
+    /// The emergency stop, for the topic that trips it.
+    #[cfg(feature = "topics")]
     pub(crate) fn estop(&self) -> EStop {
         self.device.estop()
     }
@@ -357,6 +363,7 @@ impl Setup {
             device_telemetry,
             control_telemetry,
             estop,
+            #[cfg(feature = "topics")]
             stop: self.stop,
         })
     }
@@ -396,6 +403,7 @@ pub(crate) struct Session {
     pub(crate) device_telemetry: SlotReader<DeviceTelemetry>,
     pub(crate) control_telemetry: SlotReader<ControlTelemetry>,
     pub(crate) estop: EStop,
+    #[cfg(feature = "topics")]
     pub(crate) stop: StopToken,
 }
 

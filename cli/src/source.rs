@@ -10,7 +10,7 @@ use sinew_runtime::control::{ActionOutcome, ActionSource, Observation};
 use sinew_runtime::pace::{nanos, period_of};
 use sinew_runtime::slot::{SlotReader, SlotWriter, slot};
 use sinew_runtime::stop::{StopCause, StopToken};
-use sinew_runtime::{Clock, Frame, JointState, JointTarget, MonotonicClock, Nanos};
+use sinew_runtime::{Clock, Frame, JointState, JointTarget, MAX_JOINTS, MonotonicClock, Nanos};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -204,7 +204,10 @@ impl Operate for Scripted {
 pub(crate) struct Replayed {
     rows: Vec<Vec<f64>>,
     tick_s: f64,
-    approach: Option<(Vec<f64>, usize)>,
+    /// Where the robot was at the first tick.
+    from: Option<[f64; MAX_JOINTS]>,
+    /// Ticks of the way to the first row, done and in all.
+    approach: (usize, usize),
     next: usize,
 }
 
@@ -217,7 +220,8 @@ impl Replayed {
         Self {
             rows,
             tick_s,
-            approach: None,
+            from: None,
+            approach: (0, 0),
             next: 0,
         }
     }
@@ -239,29 +243,25 @@ impl ActionSource for Replayed {
             return ActionOutcome::Finished;
         }
         target.len = self.rows[0].len();
-        let ticks = self
-            .approach
-            .as_ref()
-            .map_or(0, |(from, _)| self.approach_ticks(from));
-        match &mut self.approach {
-            // Once, at the first tick.
-            None => self.approach = Some((observation.state.positions().to_vec(), 0)),
-            Some((from, tick)) if *tick < ticks => {
-                *tick += 1;
-                let t = *tick as f64 / ticks as f64;
-                let share = t * t * t * (10.0 + t * (6.0 * t - 15.0));
-                for ((goal, from), to) in target.position.iter_mut().zip(from).zip(&self.rows[0]) {
-                    *goal = *from + (to - *from) * share;
-                }
-                return ActionOutcome::Act;
+        let Some(from) = &self.from else {
+            let here = observation.state.position;
+            self.approach = (0, self.approach_ticks(observation.state.positions()));
+            self.from = Some(here);
+            target.position = here;
+            return ActionOutcome::Act;
+        };
+        let (done, ticks) = self.approach;
+        if done < ticks {
+            self.approach.0 += 1;
+            let t = self.approach.0 as f64 / ticks as f64;
+            let share = t * t * t * (10.0 + t * (6.0 * t - 15.0));
+            for ((goal, from), to) in target.position.iter_mut().zip(from).zip(&self.rows[0]) {
+                *goal = *from + (to - *from) * share;
             }
-            Some(_) => {
-                target.position[..target.len].copy_from_slice(&self.rows[self.next]);
-                self.next += 1;
-                return ActionOutcome::Act;
-            }
+        } else {
+            target.position[..target.len].copy_from_slice(&self.rows[self.next]);
+            self.next += 1;
         }
-        target.position[..target.len].copy_from_slice(observation.state.positions());
         ActionOutcome::Act
     }
 }
@@ -284,6 +284,7 @@ pub(crate) fn load_policy(
     world: &World,
 ) -> Result<Loaded> {
     let mut features = sinew_policies::Features::new(&rig.names)
+        .of_robot(&rig.blueprint.name)
         .with_cameras(world.cameras().into_iter().map(|camera| camera.name));
     if let Some((names, _)) = environment(world)? {
         features = features.with_values(sinew_policies::Channel::Environment, names);

@@ -78,15 +78,16 @@ impl Topics {
         let thread = std::thread::Builder::new()
             .name("topics".into())
             .spawn(move || {
-                let mut health_due = 0;
+                let (mut health_due, mut late) = (0, 0);
                 let mut seen = vec![0; self.images.len()];
                 loop {
                     let closed = ticks.is_closed();
                     while let Some(record) = ticks.pop() {
+                        late += u64::from(record.tick.flags.contains(TickFlags::LATE));
                         let sent = self.send(&record, &mut seen).and_then(|()| {
                             if record.tick.started_ns >= health_due {
                                 health_due = record.tick.started_ns + HEALTH_EVERY_NS;
-                                self.send_health(&record)?;
+                                self.send_health(&record, std::mem::take(&mut late))?;
                             }
                             Ok(())
                         });
@@ -144,7 +145,8 @@ impl Topics {
         Ok(())
     }
 
-    fn send_health(&mut self, record: &TickRecord) -> Result<()> {
+    /// Health as of `record`, `late` ticks having been late since the last message.
+    fn send_health(&mut self, record: &TickRecord, late: u64) -> Result<()> {
         let robot = &self.rig.blueprint.name;
         let joint = |(i, name): (usize, &String)| {
             let (level, message) = match record.tick.state.fault[i] {
@@ -168,17 +170,16 @@ impl Topics {
             value: value.to_string(),
         };
         status.push(DiagnosticStatus {
-            level: u8::from(record.tick.flags.contains(TickFlags::LATE)),
+            level: u8::from(late > 0),
             name: "loop".to_owned(),
-            message: if record.tick.flags.contains(TickFlags::LATE) {
-                "late"
-            } else {
-                "ok"
-            }
-            .to_owned(),
+            message: match late {
+                0 => "ok".to_owned(),
+                late => format!("{late} late ticks since the last message"),
+            },
             hardware_id: robot.clone(),
             values: vec![
                 value("tick", record.tick.seq),
+                value("late ticks", late),
                 value("wake error ns", record.tick.wake_error_ns),
                 value("observation age ns", record.tick.age_ns),
             ],

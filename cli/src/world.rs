@@ -141,8 +141,50 @@ mod simulated {
 }
 
 #[cfg(not(feature = "sim"))]
-#[derive(Debug, Clone)]
-pub(crate) enum World {
-    /// A real robot; simulation was not built in.
-    Real,
+pub(crate) use real::*;
+
+#[cfg(not(feature = "sim"))]
+mod real {
+    use super::*;
+    use crate::failure::usage;
+
+    /// The surroundings: unknown, because simulation was not built in.
+    #[derive(Debug, Clone)]
+    pub(crate) enum World {
+        /// A real robot.
+        Real,
+    }
+
+    impl World {
+        /// The world that belongs to the arguments. A simulator's is refused: without its cameras
+        /// and task it would be a robot with less than was asked for.
+        pub(crate) fn find(args: &crate::args::RobotArgs) -> Result<Self> {
+            let simulated = match (&args.sim, args.port.as_deref()) {
+                (Some(_), _) | (None, Some("sim")) => true,
+                (None, Some(port)) => socket_of(Path::new(port)).exists(),
+                (None, None) => false,
+            };
+            if simulated {
+                return Err(usage(
+                    "this sinew was built without simulation and cannot reach a simulator; build it with `--features sim`, or name a real robot's --port",
+                ));
+            }
+            Ok(Self::Real)
+        }
+
+        /// No cameras: those of a real robot are not driven yet.
+        pub(crate) fn cameras(&self) -> Vec<Camera> {
+            Vec::new()
+        }
+
+        /// Does nothing for a real robot.
+        pub(crate) fn reset(&self, _seed: u64) -> Result<()> {
+            Ok(())
+        }
+
+        /// Whether this is a simulation.
+        pub(crate) fn is_simulated(&self) -> bool {
+            false
+        }
+    }
 }

@@ -203,10 +203,65 @@ impl DriverError {
                 id,
                 problem: format!("register {register}: {problem}"),
             },
-            other => RobotError::Disconnected {
-                device: device.to_owned(),
-                reason: other.to_string(),
+            Self::WriteStalled { port, budget_ms } => RobotError::Unusable {
+                device: port,
+                problem: format!(
+                    "accepted no bytes for {budget_ms} ms; unplug the adapter and plug it in again"
+                ),
             },
+            other => {
+                let text = other.to_string();
+                let problem = text
+                    .strip_prefix(&format!("{device}: "))
+                    .unwrap_or(&text)
+                    .to_owned();
+                RobotError::Unusable {
+                    device: device.to_owned(),
+                    problem,
+                }
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_lost_connection_is_called_one() {
+        let port = || "/dev/x".to_owned();
+        let stalled = DriverError::WriteStalled {
+            port: port(),
+            budget_ms: 5,
+        };
+        let count = DriverError::Count {
+            what: "ids",
+            got: 2,
+            expected: 1,
+        };
+        let missing = DriverError::Missing {
+            port: port(),
+            missing: "elbow (id 3)".to_owned(),
+            found: 1,
+            expected: 2,
+        };
+        for (error, words) in [
+            (stalled, "/dev/x: accepted no bytes for 5 ms"),
+            (count, "/dev/x: ids: 2 entries"),
+            (missing, "/dev/x: no reply from elbow (id 3)"),
+        ] {
+            let error = error.into_robot_error("/dev/x");
+            assert!(matches!(error, RobotError::Unusable { .. }), "{error:?}");
+            assert!(error.to_string().starts_with(words), "{error}");
+        }
+        let gone = DriverError::Disconnected {
+            port: port(),
+            reason: "it was pulled out".to_owned(),
+        };
+        assert!(matches!(
+            gone.into_robot_error("/dev/x"),
+            RobotError::Disconnected { .. }
+        ));
     }
 }

@@ -4,8 +4,9 @@
 //! The path that data takes:
 //!
 //! ```text
-//! servos ◄─ bytes ─► feetech::bus ─► feetech::robot (rad) ─► sinew_runtime::Robot ─► device thread
-//! keys ─► teleop::keyboard ─► JointTarget ─► device thread
+//! servos ◄─ bytes ─► feetech::bus ◄─ ticks ─► feetech::robot (rad, a sinew_runtime::Robot) ◄─► device thread
+//! keys ─► teleop::keyboard (an operator's thread) ─► slot<JointTarget> ─► control loop ─► device thread
+//! pseudo-terminal ◄─ bytes ─► emulator::pty ◄─► emulator::chain (servos) ◄─► a Plant: inertia, or MuJoCo in sim
 //! ```
 //!
 //! Read [`feetech::registers`] and [`feetech::bus`] first. No bus cycle allocates, waits past its

@@ -23,7 +23,7 @@ fn python() -> PathBuf {
     let python = peers.join("light/bin/python");
     assert!(
         python.exists(),
-        "{} is missing: run scripts/setup, which installs the peers",
+        "{} is missing: run `scripts/setup tests`",
         python.display()
     );
     python
@@ -42,7 +42,7 @@ fn exercise(server: &PtyServer) -> Value {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
-        "the clients gave up; run scripts/setup if a module is missing\n{errors}"
+        "the clients gave up; run `scripts/setup tests` if a module is missing\n{errors}"
     );
     serde_json::from_slice(&output.stdout).unwrap()
 }

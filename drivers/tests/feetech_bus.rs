@@ -18,6 +18,7 @@ const PATIENT: BusOptions = BusOptions {
     reply_margin: Duration::from_millis(200),
     op_timeout: Duration::from_millis(200),
     retries: 2,
+    look: Duration::ZERO,
 };
 
 fn open(fake: &FakeBus) -> FeetechBus {

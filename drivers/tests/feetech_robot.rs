@@ -18,6 +18,7 @@ const PATIENT: BusOptions = BusOptions {
     reply_margin: Duration::from_secs(2),
     op_timeout: Duration::from_secs(2),
     retries: 1,
+    look: Duration::ZERO,
 };
 /// For tests in which servos are silent.
 const QUICK: BusOptions = BusOptions {
@@ -302,6 +303,31 @@ fn alarms_surface_beside_fresh_values() {
     let state = read(&mut robot);
     assert_eq!(state.fault[3], JointFault::Alarm(32));
     assert!(state.fault[3].is_fresh());
+}
+
+#[test]
+fn a_released_joint_is_off_alone_and_takes_no_goals() {
+    let fake = FakeBus::new(6);
+    let mut robot = connect(&fake);
+    robot.set_torque(true).unwrap();
+    let mut target = JointTarget::from_positions(&[0.0; 6]).unwrap();
+    robot.write(&target).unwrap();
+    robot.release(2).unwrap();
+    let before = fake.get(3, &reg::GOAL_POSITION);
+    let torque = |id| fake.get(id, &reg::TORQUE_ENABLE);
+    assert_eq!([1, 2, 3, 4, 5, 6].map(torque), [1, 1, 0, 1, 1, 1]);
+    target.position[..6].fill(0.2);
+    robot.write(&target).unwrap();
+    // Goals are not acknowledged; once a read is answered, they have arrived.
+    read(&mut robot);
+    assert_eq!(fake.get(3, &reg::GOAL_POSITION), before);
+    assert_ne!(fake.get(4, &reg::GOAL_POSITION), before);
+    robot.set_torque(true).unwrap();
+    robot.write(&target).unwrap();
+    read(&mut robot);
+    assert_eq!(torque(3), 1);
+    assert_ne!(fake.get(3, &reg::GOAL_POSITION), before);
+    assert!(robot.release(6).is_err());
 }
 
 #[test]

@@ -81,7 +81,9 @@ pub enum HardwareError {
         section: String,
     },
     /// A calibration file is not what LeRobot writes.
-    #[error("{file}:{line}:{column}: {problem}; restore the file or run `sinew calibrate`")]
+    #[error(
+        "{file}:{line}:{column}: {problem}; restore the file, or calibrate again with LeRobot (`lerobot-calibrate`)"
+    )]
     CalibrationSyntax {
         /// The file.
         file: String,
@@ -93,7 +95,9 @@ pub enum HardwareError {
         problem: String,
     },
     /// A calibration holds values that no servo can have, or does not fit the robot.
-    #[error("calibration of {joint}: {problem}; run `sinew calibrate`")]
+    #[error(
+        "calibration of {joint}: {problem}; give this robot's own file, or calibrate with LeRobot (`lerobot-calibrate`)"
+    )]
     Calibration {
         /// Joint name.
         joint: String,

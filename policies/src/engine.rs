@@ -74,7 +74,8 @@ pub trait Engine: Send + fmt::Debug {
 /// Which engine to use: the value of `--engine`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EngineChoice {
-    /// ONNX Runtime when its library is found, else RTen.
+    /// ONNX Runtime when its library is found, else RTen. A library that the environment names must
+    /// load.
     #[default]
     Auto,
     /// RTen: pure Rust, always there.
@@ -152,7 +153,8 @@ impl EngineChoice {
             Self::Ort => open_ort(&model, &ort::find_library()?, threads),
             Self::Auto => match ort::find_library() {
                 Ok(library) => match open_ort(&model, &library, threads) {
-                    Err(error @ PolicyError::OrtLibrary { .. }) => {
+                    // An explicit choice is obeyed or refused, never passed over.
+                    Err(error @ PolicyError::OrtLibrary { .. }) if !ort::is_named() => {
                         tracing::warn!("{error}; going on with rten");
                         open_rten(model, threads)
                     }

@@ -40,6 +40,22 @@ pub enum PolicyError {
         /// One clause for each thing that does not fit.
         problems: Vec<String>,
     },
+    /// The policy was made for another robot.
+    #[error(
+        "policy `{policy}` was made for the robot `{made_for}`, and this is `{robot}`; choose another --policy or \
+         --robot, or correct `robot` in {} if it fits both",
+        path.display()
+    )]
+    OtherRobot {
+        /// Name of the policy.
+        policy: String,
+        /// Its manifest.
+        path: PathBuf,
+        /// The blueprint that the manifest names.
+        made_for: String,
+        /// The blueprint of this robot.
+        robot: String,
+    },
     /// The model file is damaged, hostile, or not ONNX.
     #[error("{} is not a usable ONNX model: {problem}; export or fetch it again", path.display())]
     Model {
@@ -90,7 +106,8 @@ pub enum PolicyError {
     UnknownEngine(String),
     /// The network failed while running.
     #[error(
-        "policy `{policy}`: engine {engine} failed: {problem}; the arm keeps its last safe target"
+        "policy `{policy}`: engine {engine} failed: {problem}; the run ends and the arm is left as `on_exit` of its \
+         robot.toml says; try another --engine, or export the model again"
     )]
     Run {
         /// Name of the policy.

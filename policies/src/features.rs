@@ -42,6 +42,7 @@ impl Channel {
 /// positions in an array.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Features {
+    robot: Option<String>,
     joints: JointNames,
     values: [Vec<String>; Channel::ALL.len()],
     cameras: Vec<String>,
@@ -51,10 +52,23 @@ impl Features {
     /// A robot that offers its joints alone.
     pub fn new(joints: &JointNames) -> Self {
         Self {
+            robot: None,
             joints: joints.clone(),
             values: Default::default(),
             cameras: Vec::new(),
         }
+    }
+
+    /// Says which robot this is, by the name of its blueprint. Policies for another one are then
+    /// refused.
+    pub fn of_robot(mut self, name: impl Into<String>) -> Self {
+        self.robot = Some(name.into());
+        self
+    }
+
+    /// The blueprint's name, where it was said.
+    pub fn robot(&self) -> Option<&str> {
+        self.robot.as_deref()
     }
 
     /// Adds the names of a channel, in the order in which [`PolicyInput`] will carry them.

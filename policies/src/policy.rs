@@ -56,7 +56,8 @@ pub struct Policy {
 impl Policy {
     /// Loads a policy directory and binds it to what the robot offers.
     ///
-    /// Fails with [`PolicyError::DoesNotFit`] when manifest, network and robot contradict one
+    /// Fails with [`PolicyError::OtherRobot`] when it was made for another robot than `features`
+    /// are of, and with [`PolicyError::DoesNotFit`] when manifest, network and robot contradict one
     /// another; that error lists every contradiction. A network that loads but cannot run shows
     /// here too, because one inference on zeros is made.
     pub fn load(
@@ -64,8 +65,9 @@ impl Policy {
         options: impl Into<LoadOptions>,
         features: impl Into<Features>,
     ) -> Result<Self, PolicyError> {
-        let options = options.into();
+        let (options, features) = (options.into(), features.into());
         let manifest = Manifest::read(directory)?;
+        check_robot(&manifest, &features)?;
         let model = options
             .model_file
             .unwrap_or_else(|| directory.join(&manifest.model_file));
@@ -82,6 +84,7 @@ impl Policy {
         features: impl Into<Features>,
     ) -> Result<Self, PolicyError> {
         let features = features.into();
+        check_robot(&manifest, &features)?;
         let plan = fit::plan(&manifest, &features, engine.inputs(), engine.outputs())
             .map_err(|problems| does_not_fit(&manifest, problems))?;
         let mut policy = Self {
@@ -230,6 +233,19 @@ impl Policy {
             input.images.len(),
             self.features.cameras().len(),
         )
+    }
+}
+
+/// Joints of two robots may have the same names and still move differently.
+fn check_robot(manifest: &Manifest, features: &Features) -> Result<(), PolicyError> {
+    match features.robot() {
+        Some(robot) if robot != manifest.robot => Err(PolicyError::OtherRobot {
+            policy: manifest.name.clone(),
+            path: manifest.path.clone(),
+            made_for: manifest.robot.clone(),
+            robot: robot.to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -10,6 +10,7 @@
 //! | no joint could be read, or goals could not be sent | counted; the cycle goes on; after [`DeviceConfig::max_failures`] in a row the thread ends |
 //! | one joint could not be read | counted; after [`DeviceConfig::max_joint_failures`] in a row the thread ends |
 //! | the device is gone | the thread ends |
+//! | a joint that safety gave up cannot be switched off | as when goals could not be sent |
 //! | the thread ends, however | the arm is left as [`DeviceConfig::on_stop`] says |
 
 mod interpolate;
@@ -27,7 +28,7 @@ pub(crate) use thread::conclude;
 
 use crate::clock::Nanos;
 use crate::histogram::Stats;
-use crate::joints::{JointFault, JointState, JointTarget, MAX_JOINTS};
+use crate::joints::{JointCounts, JointFault, JointState, JointTarget, MAX_JOINTS};
 use crate::pace::{Arrival, Pace, nanos};
 use crate::ring::{RingReader, RingWriter, ring};
 use crate::robot::{Robot, RobotError};
@@ -121,6 +122,8 @@ pub struct DeviceCore {
     state: JointState,
     out: JointTarget,
     torque: Option<bool>,
+    /// Joints that were switched off alone.
+    released: [bool; MAX_JOINTS],
     read_failures: u32,
     write_failures: u32,
     joint_failures: [u32; MAX_JOINTS],
@@ -147,11 +150,17 @@ impl DeviceCore {
         config.check(robot.as_ref())?;
         let (target_writer, targets) = slot(JointTarget::default());
         let pace = Pace::new(config.period, 0);
+        let joints = robot.joints().len();
+        let counters = DeviceCounters {
+            joint_timeouts: JointCounts::new(joints),
+            joint_corrupt: JointCounts::new(joints),
+            ..DeviceCounters::default()
+        };
         let core = Self {
             line: Interpolator::new(config.interpolation, pace.period_ns()),
             filter: SafetyFilter::new(config.safety.clone(), EStop::new()),
             state: JointState {
-                len: robot.joints().len(),
+                len: joints,
                 ..JointState::default()
             },
             robot,
@@ -164,11 +173,12 @@ impl DeviceCore {
             telemetry_due: 0,
             out: JointTarget::default(),
             torque: None,
+            released: [false; MAX_JOINTS],
             read_failures: 0,
             write_failures: 0,
             joint_failures: [0; MAX_JOINTS],
             stats: Stats::default(),
-            counters: DeviceCounters::default(),
+            counters,
             started: 0,
             rt: RtReport::default(),
         };
@@ -313,7 +323,9 @@ impl DeviceCore {
     fn tolerate(&self, source: RobotError, failures: u32) -> Result<(), DeviceError> {
         let hopeless = matches!(
             source,
-            RobotError::Disconnected { .. } | RobotError::Simulation { .. }
+            RobotError::Disconnected { .. }
+                | RobotError::Unusable { .. }
+                | RobotError::Simulation { .. }
         );
         if hopeless || failures > self.config.max_failures {
             Err(DeviceError::Robot { source, failures })
@@ -328,7 +340,7 @@ impl DeviceCore {
             return Ok(());
         }
         match self.filter.apply(wanted, &self.state, now, &mut self.out) {
-            Verdict::Wait => Ok(()),
+            Verdict::Wait => self.release_joints().map(drop),
             Verdict::Comply(_) => self.switch_torque(false),
             Verdict::Follow => {
                 self.switch_torque(true)?;
@@ -340,12 +352,15 @@ impl DeviceCore {
     }
 
     fn switch_torque(&mut self, on: bool) -> Result<(), DeviceError> {
-        if self.torque == Some(on) {
+        let mut joints = self.released.iter().zip(self.filter.released());
+        let takes_back = on && joints.any(|(is, wanted)| *is && !wanted);
+        if self.torque == Some(on) && !takes_back {
             return Ok(());
         }
         match self.robot.set_torque(on) {
             Ok(()) => {
                 self.torque = Some(on);
+                self.released = [false; MAX_JOINTS];
                 self.write_failures = 0;
                 Ok(())
             }
@@ -356,8 +371,27 @@ impl DeviceCore {
         }
     }
 
-    fn send(&mut self) -> Result<(), DeviceError> {
+    /// Switches off the joints that safety has given up. `false` when one could not be: then the
+    /// others get no goals either, so that a bus which fails again and again ends the run.
+    fn release_joints(&mut self) -> Result<bool, DeviceError> {
         if self.torque != Some(true) {
+            return Ok(true);
+        }
+        for joint in 0..self.filter.released().len() {
+            if self.released[joint] || !self.filter.released()[joint] {
+                continue;
+            }
+            if let Err(error) = self.robot.release(joint) {
+                self.counters.torque_failures += 1;
+                return self.not_sent(error).map(|()| false);
+            }
+            self.released[joint] = true;
+        }
+        Ok(true)
+    }
+
+    fn send(&mut self) -> Result<(), DeviceError> {
+        if self.torque != Some(true) || !self.release_joints()? {
             return Ok(());
         }
         match self.robot.write(&self.out) {
@@ -380,10 +414,10 @@ impl DeviceCore {
     }
 
     fn publish_telemetry(&mut self) {
-        let counters = self.counters();
+        let (counters, released) = (self.counters(), self.released);
         for slot in &mut self.telemetry {
             slot.publish_with(|held| {
-                held.counters = counters;
+                (held.counters, held.released) = (counters, released);
                 held.stats.copy_from(&self.stats);
             });
         }

@@ -1,6 +1,9 @@
 //! Joint state and joint target: fixed-size, `Copy`, so that passing them never allocates.
 
 use crate::clock::Nanos;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 /// The most joints that one robot may have. A G1 humanoid has 29.
@@ -114,6 +117,56 @@ impl JointTarget {
     }
 }
 
+/// A count for each joint of a robot. `Copy`, so that threads which must not allocate can publish
+/// it; it serialises as a list of as many numbers as the robot has joints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct JointCounts {
+    len: usize,
+    counts: [u64; MAX_JOINTS],
+}
+
+impl JointCounts {
+    /// Zeros for `joints` joints, [`MAX_JOINTS`] at most.
+    pub fn new(joints: usize) -> Self {
+        Self {
+            len: joints.min(MAX_JOINTS),
+            counts: [0; MAX_JOINTS],
+        }
+    }
+}
+
+impl Deref for JointCounts {
+    type Target = [u64];
+    fn deref(&self) -> &[u64] {
+        &self.counts[..self.len]
+    }
+}
+
+impl DerefMut for JointCounts {
+    fn deref_mut(&mut self) -> &mut [u64] {
+        &mut self.counts[..self.len]
+    }
+}
+
+impl Serialize for JointCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for JointCounts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let given = Vec::<u64>::deserialize(deserializer)?;
+        if given.len() > MAX_JOINTS {
+            let problem = format!("{} joints, but {MAX_JOINTS} are possible", given.len());
+            return Err(D::Error::custom(problem));
+        }
+        let mut counts = Self::new(given.len());
+        counts.copy_from_slice(&given);
+        Ok(counts)
+    }
+}
+
 /// Joint names in blueprint order, shared by everything that binds by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JointNames(Arc<[String]>);
@@ -150,7 +203,7 @@ impl JointNames {
     }
 }
 
-impl std::ops::Deref for JointNames {
+impl Deref for JointNames {
     type Target = [String];
     fn deref(&self) -> &[String] {
         &self.0

@@ -31,6 +31,6 @@ pub mod topics;
 
 pub use clock::{Clock, MonotonicClock, Nanos, SteppedClock};
 pub use frame::{Frame, FramePool};
-pub use joints::{JointFault, JointNames, JointState, JointTarget, MAX_JOINTS};
+pub use joints::{JointCounts, JointFault, JointNames, JointState, JointTarget, MAX_JOINTS};
 pub use robot::{Robot, RobotError};
 pub use stop::{StopCause, StopToken};

@@ -19,6 +19,10 @@ pub trait Robot: Send {
     /// Makes joints hold (`true`) or go limp (`false`). Turning on first sets the goals to the
     /// present positions, so that nothing jumps.
     fn set_torque(&mut self, on: bool) -> Result<(), RobotError>;
+
+    /// Makes one joint go limp. It takes no goals until torque is switched again; the other joints
+    /// are not touched.
+    fn release(&mut self, joint: usize) -> Result<(), RobotError>;
 }
 
 /// Why a robot could not be read or driven. Messages say what, where and what to do.
@@ -52,6 +56,14 @@ pub enum RobotError {
         /// Bus id.
         id: u8,
         /// What went wrong, register included, and what to do.
+        problem: String,
+    },
+    /// The device is there and cannot be used as it was asked to.
+    #[error("{device}: {problem}")]
+    Unusable {
+        /// Port path or simulator name.
+        device: String,
+        /// What went wrong, and what to do.
         problem: String,
     },
     /// The simulation failed.

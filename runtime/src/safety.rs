@@ -20,7 +20,7 @@ mod tests;
 pub use estop::{EStop, EStopReason};
 
 use crate::clock::Nanos;
-use crate::joints::{JointFault, JointState, JointTarget, MAX_JOINTS};
+use crate::joints::{JointCounts, JointFault, JointState, JointTarget, MAX_JOINTS};
 use crate::pace::nanos;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
@@ -35,7 +35,8 @@ pub struct JointLimits {
     pub max_rad: f64,
     /// Highest speed, rad/s.
     pub max_velocity: f64,
-    /// Farthest move in one device cycle, rad. Bounds the jump after a stall.
+    /// Farthest move of the goal in one device cycle, rad, whatever time has passed since the one
+    /// before: after a stall the speed alone would allow a leap.
     pub max_step_rad: f64,
 }
 
@@ -72,7 +73,7 @@ pub enum OnStarve {
     },
 }
 
-/// What to do when a servo reports alarm bits. The alarm is counted in any case.
+/// What to do when a servo reports one of [`SafetyConfig::alarm_mask`]. Every alarm is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnAlarm {
@@ -83,6 +84,8 @@ pub enum OnAlarm {
     HoldJoint,
     /// Hold the whole arm while the alarm lasts.
     HoldAll,
+    /// Switch that joint's torque off until [`EStop::reset`]; the others go on.
+    ReleaseJoint,
     /// Switch torque off until [`EStop::reset`].
     Comply,
 }
@@ -109,18 +112,21 @@ pub struct SafetyConfig {
     pub on_starve: OnStarve,
     /// What to do when a servo reports an alarm.
     pub on_alarm: OnAlarm,
+    /// The alarm bits (device specific) that `on_alarm` is for; others are counted only.
+    pub alarm_mask: u8,
     /// What to do while the emergency stop is tripped.
     pub on_estop: OnEStop,
 }
 
 impl SafetyConfig {
-    /// Holds on everything; targets count for 200 ms.
+    /// Holds on everything, every alarm included; targets count for 200 ms.
     pub fn holding(limits: SafetyLimits) -> Self {
         Self {
             limits,
             ttl: Duration::from_millis(200),
             on_starve: OnStarve::Hold,
             on_alarm: OnAlarm::default(),
+            alarm_mask: u8::MAX,
             on_estop: OnEStop::default(),
         }
     }
@@ -191,7 +197,9 @@ pub struct SafetyCounters {
     /// Times that the emergency stop was tripped.
     pub estops: u64,
     /// Alarms raised by each joint.
-    pub alarms: [u64; MAX_JOINTS],
+    pub alarms: JointCounts,
+    /// Times that a joint was given up because of an alarm.
+    pub releases: u64,
 }
 
 /// The last position sent, which the next one is measured against.
@@ -214,12 +222,19 @@ pub struct SafetyFilter {
     latched: Option<SafetyCause>,
     estop_seen: bool,
     alarmed: [bool; MAX_JOINTS],
+    /// Joints whose alarm is one to react to.
+    acting: [bool; MAX_JOINTS],
+    released: [bool; MAX_JOINTS],
     counters: SafetyCounters,
 }
 
 impl SafetyFilter {
     /// A filter that has sent nothing yet. `config.limits` has one entry for each joint.
     pub fn new(config: SafetyConfig, estop: EStop) -> Self {
+        let counters = SafetyCounters {
+            alarms: JointCounts::new(config.limits.len()),
+            ..SafetyCounters::default()
+        };
         Self {
             config,
             resets_seen: estop.resets(),
@@ -231,7 +246,9 @@ impl SafetyFilter {
             latched: None,
             estop_seen: false,
             alarmed: [false; MAX_JOINTS],
-            counters: SafetyCounters::default(),
+            acting: [false; MAX_JOINTS],
+            released: [false; MAX_JOINTS],
+            counters,
         }
     }
 
@@ -280,6 +297,11 @@ impl SafetyFilter {
             .map(|sent| &sent.position[..self.config.limits.len().min(MAX_JOINTS)])
     }
 
+    /// Joints to be kept without torque; the output holds the position that was sent to them last.
+    pub fn released(&self) -> &[bool] {
+        &self.released[..self.joints()]
+    }
+
     /// The emergency stop that this filter obeys.
     pub fn estop(&self) -> &EStop {
         &self.estop
@@ -300,6 +322,7 @@ impl SafetyFilter {
         if resets != self.resets_seen {
             self.resets_seen = resets;
             self.latched = None;
+            self.released = [false; MAX_JOINTS];
             self.starved_since = None;
             self.sent = None;
         }
@@ -355,15 +378,22 @@ impl SafetyFilter {
         let joints = self.joints();
         for joint in 0..joints {
             // A joint that was not heard this cycle keeps its alarm: silence is no all-clear.
-            let raised = match state.fault[joint] {
-                JointFault::Alarm(bits) => bits != 0,
-                JointFault::None => false,
-                JointFault::Timeout | JointFault::Corrupt => self.alarmed[joint],
+            let (raised, acting) = match state.fault[joint] {
+                JointFault::Alarm(bits) => (bits != 0, bits & self.config.alarm_mask != 0),
+                JointFault::None => (false, false),
+                JointFault::Timeout | JointFault::Corrupt => {
+                    (self.alarmed[joint], self.acting[joint])
+                }
             };
             self.counters.alarms[joint] += u64::from(raised && !self.alarmed[joint]);
-            self.alarmed[joint] = raised;
+            (self.alarmed[joint], self.acting[joint]) = (raised, acting);
+            // It stays so when the alarm goes: without torque it always does.
+            if acting && self.config.on_alarm == OnAlarm::ReleaseJoint && !self.released[joint] {
+                self.released[joint] = true;
+                self.counters.releases += 1;
+            }
         }
-        self.alarmed[..joints].contains(&true)
+        self.acting[..joints].contains(&true)
     }
 
     /// Whether a target may be followed at all; counts why not.
@@ -395,7 +425,7 @@ impl SafetyFilter {
         };
         let elapsed = now.saturating_sub(sent.at);
         for joint in 0..self.joints() {
-            if !(hold_alarmed && self.alarmed[joint]) {
+            if !(hold_alarmed && self.acting[joint] || self.released[joint]) {
                 sent.position[joint] =
                     self.limit(joint, sent.position[joint], target.position[joint], elapsed);
             }

@@ -58,7 +58,10 @@ struct Shared {
 
 /// Tells every thread of a run to end. Cheap to clone, safe to set from a signal handler.
 #[derive(Debug, Clone, Default)]
-pub struct StopToken(Arc<Shared>);
+pub struct StopToken {
+    own: Arc<Shared>,
+    parent: Option<Arc<Shared>>,
+}
 
 impl StopToken {
     /// A token that nobody has set.
@@ -66,10 +69,25 @@ impl StopToken {
         Self::default()
     }
 
+    /// A token for one of several runs: it is also set when this one is, and setting it does not
+    /// set this one. Of this one's own parent it knows nothing.
+    pub fn child(&self) -> Self {
+        Self {
+            own: Arc::default(),
+            parent: Some(self.own.clone()),
+        }
+    }
+
+    fn each(&self) -> impl Iterator<Item = &Shared> {
+        std::iter::once(&self.own)
+            .chain(&self.parent)
+            .map(Arc::as_ref)
+    }
+
     /// Asks for an orderly end. Only the first cause is kept.
     pub fn request(&self, cause: StopCause) {
         _ = self
-            .0
+            .own
             .cause
             .compare_exchange(0, cause as u8, Ordering::AcqRel, Ordering::Acquire);
     }
@@ -77,25 +95,29 @@ impl StopToken {
     /// Asks for an end now: no move to the rest pose first.
     pub fn request_immediate(&self, cause: StopCause) {
         self.request(cause);
-        self.0.immediate.store(true, Ordering::Release);
+        self.own.immediate.store(true, Ordering::Release);
     }
 
     /// Why to stop, if so.
     pub fn cause(&self) -> Option<StopCause> {
-        let code = self.0.cause.load(Ordering::Acquire);
-        StopCause::ALL
-            .into_iter()
-            .find(|&cause| cause as u8 == code)
+        self.each().find_map(|shared| {
+            let code = shared.cause.load(Ordering::Acquire);
+            StopCause::ALL
+                .into_iter()
+                .find(|&cause| cause as u8 == code)
+        })
     }
 
     /// Whether to stop.
     pub fn is_set(&self) -> bool {
-        self.0.cause.load(Ordering::Acquire) != 0
+        self.each()
+            .any(|shared| shared.cause.load(Ordering::Acquire) != 0)
     }
 
     /// Whether to skip anything that takes time.
     pub fn is_immediate(&self) -> bool {
-        self.0.immediate.load(Ordering::Acquire)
+        self.each()
+            .any(|shared| shared.immediate.load(Ordering::Acquire))
     }
 
     /// Waits until the token is set or `timeout` has passed.
@@ -123,7 +145,7 @@ impl StopToken {
     }
 
     fn signalled(&self) {
-        match self.0.signals.fetch_add(1, Ordering::AcqRel) {
+        match self.own.signals.fetch_add(1, Ordering::AcqRel) {
             0 => self.request(StopCause::Signal),
             1 => self.request_immediate(StopCause::Signal),
             _ => low_level::exit(EXIT_INTERRUPTED),
@@ -165,6 +187,18 @@ mod tests {
         assert!(!token.is_immediate());
         token.request_immediate(StopCause::Requested);
         assert!(other.is_immediate() && other.cause() == Some(StopCause::Device));
+    }
+
+    #[test]
+    fn a_child_ends_with_its_parent_and_not_the_other_way_round() {
+        let whole = StopToken::new();
+        let (first, second) = (whole.child(), whole.child());
+        first.request(StopCause::Finished);
+        assert!(first.is_set() && !whole.is_set() && !second.is_set());
+        whole.request_immediate(StopCause::Signal);
+        assert_eq!(first.cause(), Some(StopCause::Finished));
+        assert_eq!(second.cause(), Some(StopCause::Signal));
+        assert!(first.is_immediate() && second.is_immediate());
     }
 
     #[test]

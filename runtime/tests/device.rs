@@ -6,7 +6,7 @@ use common::{FakeRobot, JOINTS, Running, device_config, safety, wait_for};
 use sinew_runtime::device::{
     DeviceConfig, DeviceCore, DeviceError, Interpolation, OnStop, SafeOutcome,
 };
-use sinew_runtime::safety::{EStopReason, OnEStop, OnStarve, SafetyConfig};
+use sinew_runtime::safety::{EStopReason, OnAlarm, OnEStop, OnStarve, SafetyConfig};
 use sinew_runtime::{Clock, JointTarget, RobotError, SteppedClock, StopCause, StopToken};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -261,6 +261,54 @@ fn an_observed_arm_is_never_touched() {
     assert_eq!(
         (run.torque(), run.knobs.writes.load(Ordering::Relaxed)),
         (-1, 0)
+    );
+}
+
+#[test]
+fn an_alarm_releases_its_joint_alone_until_the_operator_takes_it_back() {
+    let safety = SafetyConfig {
+        on_alarm: OnAlarm::ReleaseJoint,
+        alarm_mask: 0x20,
+        ..safety()
+    };
+    let mut run = Stepped::new(DeviceConfig {
+        safety,
+        on_stop: OnStop::Rest {
+            pose: vec![0.0; JOINTS],
+            over: Duration::from_millis(50),
+        },
+        ..device_config()
+    });
+    let step = |run: &mut Stepped| {
+        run.targets.publish(target(0.02, run.clock.now()));
+        run.step();
+        run.knobs.released.load(Ordering::Relaxed)
+    };
+    let alarm = |run: &Stepped, bits| run.knobs.alarm.store(bits, Ordering::Relaxed);
+    assert_eq!(step(&mut run), 0);
+    alarm(&run, 1);
+    assert_eq!(step(&mut run), 0, "another alarm is counted only");
+    alarm(&run, 0x20);
+    assert_eq!((step(&mut run), run.torque()), (0b100, 1));
+    alarm(&run, 0);
+    assert_eq!(
+        step(&mut run),
+        0b100,
+        "without torque an alarm goes by itself"
+    );
+    run.core.estop().reset();
+    assert_eq!((step(&mut run), run.torque()), (0, 1));
+    alarm(&run, 0x20);
+    assert_eq!(step(&mut run), 0b100);
+    let counters = run.core.counters().safety;
+    assert_eq!(
+        (counters.releases, &counters.alarms[..]),
+        (2, &[0, 0, 2][..])
+    );
+    assert_eq!(
+        run.core.make_safe(&run.clock, &StopToken::new(), true),
+        SafeOutcome::Limp,
+        "a joint that fell is not at rest"
     );
 }
 

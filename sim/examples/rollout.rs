@@ -7,7 +7,7 @@
 
 use sinew_policies::{Channel, EngineChoice, Features, Policy, PolicyInput};
 use sinew_runtime::{JointNames, JointState, JointTarget};
-use sinew_sim::pick::{DOF, ENVIRONMENT, HOME, JOINTS, PickTask, REST};
+use sinew_sim::pick::{DOF, ENVIRONMENT, JOINTS, PickTask};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::ops::Range;
@@ -23,7 +23,7 @@ struct Options {
     seeds: Range<u64>,
     engine: EngineChoice,
     delay: usize,
-    start: [f64; DOF],
+    at_rest: bool,
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
@@ -32,7 +32,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
         seeds: 0..50,
         engine: EngineChoice::Auto,
         delay: 0,
-        start: HOME,
+        at_rest: false,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(key) = arguments.next() {
@@ -43,8 +43,8 @@ fn options() -> Result<Options, Box<dyn Error>> {
             "--policy" => options.policy = PathBuf::from(value),
             "--engine" => options.engine = value.parse()?,
             "--delay" => options.delay = value.parse()?,
-            "--start" if value == "rest" => options.start = REST,
-            "--start" if value == "home" => options.start = HOME,
+            "--start" if value == "rest" => options.at_rest = true,
+            "--start" if value == "home" => options.at_rest = false,
             "--seeds" => {
                 let (from, to) = value.split_once("..").ok_or("--seeds needs FROM..TO")?;
                 options.seeds = from.parse()?..to.parse()?;
@@ -73,10 +73,10 @@ fn rounded(rad: f64) -> f64 {
 }
 
 /// Whether the arm is back where it started.
-fn at_home(positions: &[f64; DOF]) -> bool {
+fn at_home(positions: &[f64; DOF], home: &[f64; DOF]) -> bool {
     positions
         .iter()
-        .zip(HOME)
+        .zip(home)
         .take(DOF - 1)
         .all(|(is, home)| (is - home).abs() < 0.2)
 }
@@ -87,7 +87,12 @@ fn episode(
     seed: u64,
     options: &Options,
 ) -> Result<Outcome, Box<dyn Error>> {
-    let (delay, start) = (options.delay, options.start);
+    let (delay, scene) = (options.delay, *task.scene());
+    let start = if options.at_rest {
+        scene.rest
+    } else {
+        scene.home
+    };
     task.reset(seed)?;
     task.pose_arm(&start)?;
     policy.reset();
@@ -102,7 +107,7 @@ fn episode(
         let (positions, state) = (task.positions(), task.state());
         lifted |= state.cube_position[2] > 0.035;
         let seconds = task.world().time();
-        let done = state.success && at_home(&positions);
+        let done = state.success && at_home(&positions, &scene.home);
         if done || seconds >= LONGEST_S {
             let distance = state.distance_to_zone();
             return Ok(Outcome {

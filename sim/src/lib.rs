@@ -1,7 +1,8 @@
 //! Simulated worlds: MuJoCo physics, virtual cameras, and robots that a loop cannot tell from
 //! real ones.
 //!
-//! The path that data takes, all on one thread and one stepped clock:
+//! There are two paths, and both step a [`World`]. In lockstep everything is on one thread, and a run
+//! is deterministic: the same model, seed and targets give the same state bytes and the same pixels.
 //!
 //! ```text
 //! LockstepRobot::write ─► drive (position actuators or torque PD) ─► World::step ─┐
@@ -9,8 +10,16 @@
 //! Frame                ◄─ Renderer::render (EGL, off screen) ◄─ mjvScene ◄────────┘
 //! ```
 //!
-//! Read [`world`] first, then [`lockstep`]; [`render`] and [`go2`] stand on them. A run is
-//! deterministic: the same model, seed and targets give the same state bytes and the same pixels.
+//! [`pick::PickTask`] and [`go2::Go2Walk`] step their worlds the same way, without a robot between.
+//! At wall time, [`pick::SimServer`] runs the world in a thread of its own behind emulated servos on
+//! a pseudo-terminal, and that is not deterministic:
+//!
+//! ```text
+//! driver ◄─ bytes ─► sinew_drivers::emulator ◄─ drives, measurements ─► pick::SimPlant ─► World::step
+//! pick::CameraFeed ◄─ Renderer::render (a thread of its own) ◄─ snapshot of the state ◄───────┘
+//! ```
+//!
+//! Read [`world`] first, then [`lockstep`] and [`pick`]; [`render`] and [`go2`] stand on them.
 
 pub mod error;
 mod ffi;

@@ -41,6 +41,7 @@ pub struct JointDrive {
     drive: Drive,
     goals: Vec<f64>,
     powered: bool,
+    released: Vec<bool>,
 }
 
 impl JointDrive {
@@ -53,6 +54,7 @@ impl JointDrive {
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             goals: vec![0.0; joints.len()],
+            released: vec![false; joints.len()],
             joints,
             drive,
             powered: true,
@@ -93,21 +95,30 @@ impl JointDrive {
         }
     }
 
-    /// Lets go (`false`) or drives again (`true`).
+    /// Lets go (`false`) or drives again (`true`), all joints.
     pub fn set_powered(&mut self, powered: bool) {
         self.powered = powered;
+        self.released.fill(false);
+    }
+
+    /// Lets go of one joint until [`Self::set_powered`].
+    pub fn release(&mut self, joint: usize) {
+        if let Some(released) = self.released.get_mut(joint) {
+            *released = true;
+        }
     }
 
     /// Sets the controls for the next physics step.
     pub fn apply(&self, world: &mut World) {
-        for ((joint, actuator), goal) in self.joints.iter().zip(&self.goals) {
-            let position = world.position(*joint);
+        let joints = self.joints.iter().zip(&self.goals).zip(&self.released);
+        for (((joint, actuator), goal), released) in joints {
+            let (position, powered) = (world.position(*joint), self.powered && !released);
             let control = match self.drive {
                 // A position actuator whose goal is where it is exerts no force but its damping,
                 // like a geared servo without power.
-                Drive::Position if self.powered => *goal,
+                Drive::Position if powered => *goal,
                 Drive::Position => position,
-                Drive::TorquePd { kp, kd } if self.powered => {
+                Drive::TorquePd { kp, kd } if powered => {
                     kp * (goal - position) - kd * world.velocity(*joint)
                 }
                 Drive::TorquePd { .. } => 0.0,
@@ -294,6 +305,14 @@ impl Robot for LockstepRobot {
         self.catch_up(&mut world)?;
         self.drive.hold(&world);
         self.drive.set_powered(on);
+        Ok(())
+    }
+
+    fn release(&mut self, joint: usize) -> Result<(), RobotError> {
+        let world = self.world.clone();
+        let mut world = lock(&world);
+        self.catch_up(&mut world)?;
+        self.drive.release(joint);
         Ok(())
     }
 }

@@ -190,7 +190,7 @@ fn scripted_operator_succeeds_through_emulated_servos() {
     use sinew_drivers::emulator::SharedChain;
     use sinew_drivers::feetech::registers::{self as reg, Register};
     use sinew_hardware::Blueprint;
-    use sinew_sim::pick::{DOF, REST, SimPlant, TickMap, emulated_servos};
+    use sinew_sim::pick::{DOF, SimPlant, TickMap, emulated_servos};
 
     const EPISODES: u64 = 40;
     const TICK_S: f64 = 1.0 / CONTROL_HZ;
@@ -199,10 +199,11 @@ fn scripted_operator_succeeds_through_emulated_servos() {
     let (mut solved, mut alarms) = (0, 0);
     for seed in 0..EPISODES {
         let mut task = PickTask::new(seed).unwrap();
-        task.pose_arm(&REST).unwrap();
+        let rest = task.scene().rest;
+        task.pose_arm(&rest).unwrap();
         let mut operator = ScriptedPick::new(&task).unwrap();
         let mut plant = SimPlant::new(task, map);
-        let chain = SharedChain::new(emulated_servos(&blueprint, &map, &REST).unwrap());
+        let chain = SharedChain::new(emulated_servos(&blueprint, &map, &rest).unwrap());
         let write = |servo: usize, register: &Register, value: i32| {
             let bytes = register.encode(value).unwrap().to_le_bytes();
             chain.lock().servos_mut()[servo]

@@ -30,8 +30,13 @@ pub fn peer_python(environment: &str) -> PathBuf {
     let python = peers.join(environment).join("bin/python");
     assert!(
         python.exists(),
-        "{} is missing: run `scripts/setup tests`",
-        python.display()
+        "{} is missing: run `scripts/setup {}`",
+        python.display(),
+        if environment == "lerobot" {
+            "interop"
+        } else {
+            "tests"
+        }
     );
     python
 }

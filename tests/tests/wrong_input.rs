@@ -201,6 +201,17 @@ fn the_keyboard_without_a_terminal() {
         &["teleop", "--port", arm.port()],
         &["needs a terminal", "--teleop"],
     );
+    let folder = TempDir::new().unwrap();
+    let set = folder.path().join("set");
+    let record = ["record", "--port", arm.port(), "--dataset", text(&set)];
+    refused(&record, &["needs a terminal", "--teleop"]);
+    assert!(!set.exists(), "nothing is in the way of the next attempt");
+    assert!(
+        arm.registers(&sinew_drivers::feetech::registers::ACCELERATION)
+            .iter()
+            .all(|&value| value == 0),
+        "the servos were not even configured"
+    );
     assert!(arm.is_limp());
 }
 
@@ -256,11 +267,11 @@ fn calibrations_that_are_missing_broken_or_of_another_robot() {
     );
     try_with("bad id!", &["bad id!", "letters"]);
     let (_folder, path) = with_calibration("{\"shoulder_pan\": {\"id\": 1,");
-    try_with(&path, &["mine.json:", "sinew calibrate"]);
+    try_with(&path, &["mine.json:", "lerobot-calibrate"]);
     let (_folder, path) = with_calibration(&calibration(&["shoulder_pan", "elbow_flex"]));
-    try_with(&path, &["shoulder_lift", "sinew calibrate"]);
+    try_with(&path, &["shoulder_lift", "lerobot-calibrate"]);
     let (_folder, path) = with_calibration(&calibration(&["j1", "j2", "j3", "j4", "j5", "j6"]));
-    try_with(&path, &["shoulder_pan", "sinew calibrate"]);
+    try_with(&path, &["shoulder_pan", "lerobot-calibrate"]);
     // Of another arm of the same kind: the servos disagree.
     let (_folder, path) = with_calibration(&calibration(&sinew_tests::JOINTS));
     try_with(
@@ -307,6 +318,10 @@ fn policies_that_are_missing_broken_or_do_not_fit() {
     std::fs::write(policy.join("model.onnx"), "this is no network").unwrap();
     try_with(&policy, &["model.onnx", "not a usable ONNX model"]);
     assert!(arm.is_limp());
+    try_with(
+        &root().join("policies/go2"),
+        &["made for the robot `go2`", "`so101`", "policy.toml"],
+    );
     // A policy that wants to see the simulated task, on an arm without one.
     try_with(
         &root().join("policies/demo/so101-pick"),
@@ -333,8 +348,11 @@ fn an_engine_that_is_not_there() {
     outcome.failed(2, &["/no/such/libonnxruntime.so", "--engine rten"]);
     let fake = with_file("libonnxruntime.so", "no library");
     let library = fake.path().join("libonnxruntime.so");
-    let outcome = Running::sinew_with(&run, &[("SINEW_ORT_LIB", text(&library))]).wait();
-    outcome.failed(2, &[text(&library), "--engine rten"]);
+    // Also under `auto`: somebody named it.
+    for arguments in [&run[..], &run[..run.len() - 2]] {
+        let outcome = Running::sinew_with(arguments, &[("SINEW_ORT_LIB", text(&library))]).wait();
+        outcome.failed(2, &[text(&library), "--engine rten"]);
+    }
 }
 
 #[test]
@@ -362,6 +380,11 @@ fn datasets_that_are_missing_or_in_the_way() {
     };
     replay("1", &["episode 1"]);
     replay("18446744073709551615", &["episode 18446744073709551615"]);
+    let seeded = ["replay", "--port", arm.port(), "--dataset", text(&set)];
+    refused(
+        &[&seeded[..], &["--seed", "1"]].concat(),
+        &["--seed is for simulated tasks"],
+    );
     let record = |set: &Path, more: &[&str], words: &[&str]| {
         let mut all = vec![
             "record",
@@ -380,6 +403,10 @@ fn datasets_that_are_missing_or_in_the_way() {
     record(&set, &["--fps", "0"], &["--fps"]);
     record(&set, &["--resume", "--episodes", "0"], &["--episodes"]);
     record(Path::new("/proc/no/set"), &[], &["/proc/no/set"]);
+    let fresh = folder.path().join("fresh");
+    record(&fresh, &["--listen", "nonsense"], &["nonsense"]);
+    record(&fresh, &["--bus-rate=0"], &["--bus-rate"]);
+    assert!(!fresh.exists(), "a refused command leaves no dataset");
     std::fs::write(set.join("meta/info.json"), "{\"fps\": ").unwrap();
     replay("0", &["info.json"]);
     assert!(arm.is_limp());

@@ -92,17 +92,19 @@ mod simulated {
                 args.episodes
             ),
         );
+        // Each phase ends on its own; a signal ends them all.
+        let whole = stop_token()?;
         let recorded = record::run(
             &record_args(args, &robot, &dataset),
             Some(world.clone()),
-            stop_token()?,
+            whole.child(),
         )?;
         end_if_interrupted(recorded.cause)?;
         if !args.json {
             recording::print_episodes(&recorded.episodes);
         }
         step(args, "replaying episode 0 through the driver");
-        let stop = stop_token()?;
+        let stop = whole.child();
         let replay_args = Replay {
             robot: robot.clone(),
             dataset: dataset.clone(),
@@ -117,7 +119,7 @@ mod simulated {
             args,
             &format!("running the policy in {}", args.policy.display()),
         );
-        let stop = stop_token()?;
+        let stop = whole.child();
         let policy = run::drive(&run_args(args, robot), Some(world), stop.clone())?;
         end_if_interrupted(stop.cause())?;
         step(args, "joining what the cameras saw into one video");

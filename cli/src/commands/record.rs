@@ -1,7 +1,7 @@
 //! `sinew record`: episodes into a LeRobot dataset.
 
 use super::teleop::{Driver, interrupted, open, stop_token};
-use crate::args::{Operator, Record};
+use crate::args::Record;
 use crate::failure::{check_seconds, usage};
 use crate::monitor::{self, Monitor};
 use crate::recording::{self, Counts};
@@ -85,14 +85,8 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
     }
     check_seconds("--episode-time", Some(args.episode_time))?;
     check_seconds("--reset-time", Some(args.reset_time))?;
+    monitor::check_keyboard(args.teleop, &args.output)?;
     let (rig, world, robot) = open(&args.robot, world)?;
-    let spec = recording::spec(&rig, &world, args.fps, args.codec.into());
-    let recorder = if args.resume && args.dataset.join("meta/info.json").exists() {
-        Recorder::resume(&args.dataset, &spec).map_err(usage)?
-    } else {
-        Recorder::create(&args.dataset, &spec).map_err(usage)?
-    };
-    let (recorder, rows) = RecorderThread::spawn(recorder, RING_ROWS)?;
     let rates = Rates {
         bus_hz: args.robot.bus_rate,
         loop_hz: f64::from(args.fps),
@@ -108,6 +102,15 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
     )?;
     setup.add_sink();
     let wanted = monitor::prepare(&mut setup, &rig, &world, &args.output)?;
+    // Last, so that a mistake in anything else leaves no half-made dataset behind, which would be
+    // in the way of the corrected command.
+    let spec = recording::spec(&rig, &world, args.fps, args.codec.into());
+    let recorder = if args.resume && args.dataset.join("meta/info.json").exists() {
+        Recorder::resume(&args.dataset, &spec).map_err(usage)?
+    } else {
+        Recorder::create(&args.dataset, &spec).map_err(usage)?
+    };
+    let (recorder, rows) = RecorderThread::spawn(recorder, RING_ROWS)?;
     let mut session = setup.start(source, &world)?;
     let monitor = Monitor::start(
         &mut session,
@@ -116,7 +119,6 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
         &crate::keyboard::help(&rig),
     )?;
     let (counts, forwarder) = recording::forward(&rig, session.take_sink()?, rows)?;
-    let keyboard_blind = args.teleop == Operator::Keyboard && !monitor.has_panel();
     let mut takes = Takes {
         args,
         world: &world,
@@ -126,13 +128,7 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
         recorder: &recorder,
         stop: &stop,
     };
-    let outcome = if keyboard_blind {
-        Err(usage(
-            "the keyboard needs a terminal; run this in one, or use --teleop scripted or topic",
-        ))
-    } else {
-        takes.record_all()
-    };
+    let outcome = takes.record_all();
     stop.request(StopCause::Finished);
     let report = session.join();
     monitor.finish();

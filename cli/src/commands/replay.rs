@@ -1,8 +1,9 @@
 //! `sinew replay`: a recorded episode's actions, through the driver again.
 
-use super::teleop::{interrupted, open, stop_token};
+use super::teleop::{begin_episode, interrupted, open, stop_token};
 use crate::args::Replay;
 use crate::failure::usage;
+use crate::keyboard;
 use crate::monitor::{self, Monitor};
 use crate::report;
 use crate::session::{Rates, Rig, SessionReport, Setup};
@@ -26,9 +27,7 @@ pub(crate) fn run(args: &Replay, world: Option<World>, stop: StopToken) -> Resul
     let dataset = Dataset::open(&args.dataset).map_err(usage)?;
     let (rig, world, robot) = open(&args.robot, world)?;
     let rows = rows(&dataset, args.episode, &rig)?;
-    if let Some(seed) = args.seed {
-        world.reset(seed)?;
-    }
+    begin_episode(&world, args.seed)?;
     let fps = f64::from(dataset.info().fps);
     let (ticks, title) = (
         rows.len(),
@@ -44,10 +43,11 @@ pub(crate) fn run(args: &Replay, world: Option<World>, stop: StopToken) -> Resul
     let mut setup = Setup::new(rig.clone(), robot, rates, stop.clone())?;
     let wanted = monitor::prepare(&mut setup, &rig, &world, &args.output)?;
     let mut session = setup.start(Box::new(Replayed::new(rows, 1.0 / fps)), &world)?;
-    let monitor = Monitor::start(&mut session, wanted, &title, " Ctrl-C stops")?;
+    let monitor = Monitor::start(&mut session, wanted, &title, keyboard::WATCHING)?;
     monitor.phase(&format!("replaying {ticks} rows at {fps} Hz"), None);
     while !stop.is_set() {
-        stop.wait(Duration::from_millis(50));
+        monitor.serve_estop(&session.estop);
+        stop.wait(Duration::from_millis(20));
     }
     let report = session.join();
     monitor.finish();

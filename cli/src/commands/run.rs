@@ -1,8 +1,9 @@
 //! `sinew run`: a policy drives.
 
-use super::teleop::{interrupted, open, stop_token};
+use super::teleop::{begin_episode, interrupted, open, stop_token};
 use crate::args::Run;
-use crate::failure::{check_seconds, usage};
+use crate::failure::check_seconds;
+use crate::keyboard;
 use crate::monitor::{self, Monitor};
 use crate::report;
 use crate::session::{Rates, SessionReport, Setup};
@@ -56,12 +57,7 @@ pub(crate) fn drive(args: &Run, world: Option<World>, stop: StopToken) -> Result
     let (rig, world, robot) = open(&args.robot, world)?;
     let options = LoadOptions::from(args.engine);
     let policy = load_policy(&args.policy, options, &rig, &world)?;
-    if args.seed.is_some() && !world.is_simulated() {
-        return Err(usage("--seed is for simulated tasks; this robot is real"));
-    }
-    if let Some(seed) = args.seed {
-        world.reset(seed)?;
-    }
+    begin_episode(&world, args.seed)?;
     let (name, engine, rate) = (policy.name.clone(), policy.engine, policy.rate_hz);
     let rates = Rates {
         bus_hz: args.robot.bus_rate,
@@ -77,11 +73,13 @@ pub(crate) fn drive(args: &Run, world: Option<World>, stop: StopToken) -> Result
         &mut session,
         wanted,
         &format!("{} · {name}", rig.blueprint.title),
-        " Ctrl-C stops",
+        keyboard::WATCHING,
     )?;
     monitor.phase(&format!("{name} at {rate} Hz on {engine}"), None);
     let start = Instant::now();
-    let success = watch(args, &world, &stop, start);
+    let success = watch(args, &world, &stop, start, || {
+        monitor.serve_estop(&session.estop);
+    });
     let seconds = start.elapsed().as_secs_f64();
     let report = session.join();
     monitor.finish();
@@ -95,10 +93,17 @@ pub(crate) fn drive(args: &Run, world: Option<World>, stop: StopToken) -> Result
 }
 
 /// Waits for success, the end of the time, or whatever else ends the run.
-fn watch(args: &Run, world: &World, stop: &StopToken, start: Instant) -> Result<Option<bool>> {
+fn watch(
+    args: &Run,
+    world: &World,
+    stop: &StopToken,
+    start: Instant,
+    serve_keys: impl Fn(),
+) -> Result<Option<bool>> {
     let mut done_since: Option<Instant> = None;
     let mut success = None;
     while !stop.is_set() {
+        serve_keys();
         let done = match is_done(world) {
             Ok(done) => done,
             Err(error) => {

@@ -27,7 +27,7 @@ pub(crate) fn sim(_args: &Sim) -> Result<()> {
 #[cfg(feature = "sim")]
 mod pick {
     use super::*;
-    use crate::commands::teleop::{interrupted, stop_token};
+    use crate::commands::teleop::stop_token;
     use crate::failure::check_seconds;
     use crate::world::{default_port, socket_of};
     use sinew_drivers::emulator::Fault;
@@ -83,10 +83,8 @@ mod pick {
             }
             stop.wait(Duration::from_millis(50));
         }
-        server.stop()?;
-        // Ctrl-C is how this command ends.
-        let _ = interrupted(None);
-        Ok(())
+        // Ctrl-C is how this command ends, so it is no interruption.
+        server.stop().map_err(Into::into)
     }
 
     fn announce(server: &SimServer, args: &Sim) -> Result<()> {

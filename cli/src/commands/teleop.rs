@@ -104,7 +104,10 @@ impl Driver {
                     keyboard.press(key);
                     asked
                 }
-                None => crate::keyboard::episode_command(key).or(asked),
+                None => {
+                    crate::keyboard::stop_or_release(key, &session.estop);
+                    crate::keyboard::episode_command(key).or(asked)
+                }
             };
         }
         if let Some(keyboard) = &self.keyboard {
@@ -157,6 +160,17 @@ pub(crate) fn open(
     Ok((rig, world, robot))
 }
 
+/// Starts the simulated episode of `--seed`, which a real robot has not.
+pub(crate) fn begin_episode(world: &World, seed: Option<u64>) -> Result<()> {
+    match seed {
+        Some(_) if !world.is_simulated() => {
+            Err(usage("--seed is for simulated tasks; this robot is real"))
+        }
+        Some(seed) => world.reset(seed),
+        None => Ok(()),
+    }
+}
+
 /// A stop token that signals and panics set.
 pub(crate) fn stop_token() -> Result<StopToken> {
     let stop = StopToken::new();
@@ -177,14 +191,10 @@ pub(crate) fn interrupted(cause: Option<StopCause>) -> Result<()> {
 /// Runs the command.
 pub(crate) fn teleop(args: &Teleop) -> Result<()> {
     failure::check_seconds("--seconds", args.seconds)?;
+    monitor::check_keyboard(args.teleop, &args.output)?;
     let stop = stop_token()?;
     let (rig, world, robot) = open(&args.robot, None)?;
-    if args.seed.is_some() && !world.is_simulated() {
-        return Err(usage("--seed is for simulated tasks; this robot is real"));
-    }
-    if let Some(seed) = args.seed {
-        world.reset(seed)?;
-    }
+    begin_episode(&world, args.seed)?;
     let rates = Rates {
         bus_hz: args.robot.bus_rate,
         loop_hz: args.rate,
@@ -206,14 +216,6 @@ pub(crate) fn teleop(args: &Teleop) -> Result<()> {
         &format!("{} · teleop", rig.blueprint.title),
         &crate::keyboard::help(&rig),
     )?;
-    if args.teleop == Operator::Keyboard && !monitor.has_panel() {
-        stop.request(StopCause::Requested);
-        session.join()?;
-        monitor.finish();
-        return Err(usage(
-            "the keyboard needs a terminal; run this in one, or use --teleop scripted or topic",
-        ));
-    }
     monitor.phase("teleoperation", None);
     let start = Instant::now();
     while !stop.is_set() {

@@ -74,6 +74,8 @@ pub struct FeetechRobot {
     options: RobotOptions,
     last: JointState,
     misses: [u32; MAX_JOINTS],
+    /// Joints that were released alone: no goals go to them.
+    released: [bool; MAX_JOINTS],
     replies: [Reply; MAX_JOINTS],
 }
 
@@ -101,6 +103,7 @@ impl FeetechRobot {
             options,
             last,
             misses: [0; MAX_JOINTS],
+            released: [false; MAX_JOINTS],
             replies: [Reply::default(); MAX_JOINTS],
         })
     }
@@ -330,13 +333,44 @@ impl Robot for FeetechRobot {
 
     fn write(&mut self, target: &JointTarget) -> Result<(), RobotError> {
         let ticks = self.goal_ticks(target)?;
+        let (mut ids, mut goals, mut count) = ([0u8; MAX_JOINTS], [0; MAX_JOINTS], 0);
+        for (i, id) in self.ids.iter().enumerate() {
+            // A goal must not wake a servo that was let go.
+            if !self.released[i] {
+                (ids[count], goals[count]) = (*id, ticks[i]);
+                count += 1;
+            }
+        }
+        if count == 0 {
+            return Ok(());
+        }
         self.bus
-            .sync_write(&reg::GOAL_POSITION, &self.ids, &ticks[..self.ids.len()])
+            .sync_write(&reg::GOAL_POSITION, &ids[..count], &goals[..count])
             .map_err(|e| e.into_robot_error(self.bus.path()))
     }
 
     fn set_torque(&mut self, on: bool) -> Result<(), RobotError> {
         self.torque(on)
+            .map_err(|e| e.into_robot_error(self.bus.path()))?;
+        self.released = [false; MAX_JOINTS];
+        Ok(())
+    }
+
+    fn release(&mut self, joint: usize) -> Result<(), RobotError> {
+        let Some(&id) = self.ids.get(joint) else {
+            return Err(RobotError::Unusable {
+                device: self.bus.path().to_owned(),
+                problem: format!(
+                    "joint number {} of {} cannot be released; please report this as a bug",
+                    joint + 1,
+                    self.ids.len()
+                ),
+            });
+        };
+        // No goals from now on, whether or not the servo hears this at the first attempt.
+        self.released[joint] = true;
+        self.bus
+            .set_torque(id, false)
             .map_err(|e| e.into_robot_error(self.bus.path()))
     }
 }

@@ -9,7 +9,8 @@
 //! | letters | joints, as the robot's blueprint binds them |
 //! | `-` `+` | smaller and larger steps |
 //! | `.` | stop where the robot is |
-//! | space | emergency stop; Enter lets go of it |
+//! | space | emergency stop |
+//! | Enter | release the emergency stop, whoever asked for it |
 //! | `→` `n` | next episode |
 //! | `←` `r` | record this episode again |
 //! | Esc `q` | end the recording |
@@ -193,8 +194,9 @@ impl KeyboardTeleop {
         }
     }
 
+    /// Also when no key of this keyboard stopped the robot: a message may have.
     fn release(&mut self, state: &JointState, status: &mut TeleopStatus) {
-        if self.stopped && status.stop != StopRequest::Emergency {
+        if status.stop != StopRequest::Emergency {
             self.stopped = false;
             self.start_from(state);
             status.stop = StopRequest::Release;
@@ -212,10 +214,7 @@ impl KeyboardTeleop {
         let (here, lead) = (state.position[i], self.options.max_lead);
         let wanted = self.goal[i] + key.step * self.scale;
         // Limits last: a robot that stands outside them is led back in, however far that is.
-        let goal = wanted
-            .max(here - lead)
-            .min(here + lead)
-            .clamp(*min, *max);
+        let goal = wanted.max(here - lead).min(here + lead).clamp(*min, *max);
         status.moved |= goal != self.goal[i];
         self.goal[i] = goal;
     }
@@ -361,6 +360,15 @@ mod tests {
         let (status, target) = press(&mut teleop, &here, &[Key::Enter, Key::Char('d')]);
         assert_eq!(status.stop, StopRequest::Release);
         assert!(target.position[0] > 0.2);
+    }
+
+    #[test]
+    fn enter_releases_a_stop_that_came_from_elsewhere() {
+        let mut teleop = keyboard();
+        press(&mut teleop, &state([0.2; 6]), &[Key::Char('d')]);
+        let (status, target) = press(&mut teleop, &state([0.1; 6]), &[Key::Enter]);
+        assert_eq!(status.stop, StopRequest::Release);
+        assert_eq!(target.positions(), [0.1; 6], "it starts from where it is");
     }
 
     #[test]

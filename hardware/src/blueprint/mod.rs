@@ -153,7 +153,8 @@ pub struct Joint {
     pub limits_rad: [f64; 2],
     /// Fastest that the goal may move, rad/s.
     pub max_velocity_rad_s: f64,
-    /// Most that one target may differ from the one before, rad.
+    /// Farthest that the goal may move in one bus cycle, rad, however long the cycle before it is
+    /// ago: after a stall the speed alone would allow a leap.
     pub max_step_rad: f64,
     /// Where work starts, rad.
     pub home_rad: f64,
@@ -264,15 +265,16 @@ pub enum OnExit {
     Rest,
 }
 
-/// What happens when a servo reports overload.
+/// What happens when a servo reports that it is overloaded: too much torque, current or heat.
+/// Other alarms are reported only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnOverload {
     /// Report it and go on; the servo protects itself.
     Report,
-    /// Torque off at that joint.
+    /// Torque off at that joint until the operator releases the stop; the others go on.
     ReleaseJoint,
-    /// Torque off everywhere.
+    /// Torque off everywhere until the operator releases the stop.
     ReleaseAll,
 }
 

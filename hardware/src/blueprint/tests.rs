@@ -166,7 +166,7 @@ fn duplicates_are_errors() {
         "{message}"
     );
     breaks("id = 3", "id = 2", &["joints.elbow_flex.id", "taken"]);
-    breaks("{ key = \"a\"", "{ key = \"q\"", &["bound twice"]);
+    breaks("{ key = \"d\"", "{ key = \"a\"", &["bound twice"]);
     let second_camera = SO101.replacen("name = \"wrist\"", "name = \"front\"", 1);
     assert!(
         parse(&second_camera)
@@ -174,6 +174,21 @@ fn duplicates_are_errors() {
             .to_string()
             .contains("two cameras")
     );
+}
+
+#[test]
+fn keys_that_mean_something_else_are_refused() {
+    for key in ["n", "r", "q", "A", "+", " ", "", "ab"] {
+        let (place, binding) = (
+            format!("teleop.keyboard.{key}.key"),
+            format!("{{ key = \"{key}\""),
+        );
+        breaks(
+            "{ key = \"a\"",
+            &binding,
+            &[&place, "other than n, r and q"],
+        );
+    }
 }
 
 #[test]
@@ -209,8 +224,8 @@ fn limits_must_rise_and_hold_home_and_rest() {
 fn references_must_lead_somewhere() {
     breaks("bus = \"arm\"", "bus = \"leg\"", &["no bus is named `leg`"]);
     breaks(
-        "{ key = \"t\", joint = \"wrist_roll\"",
-        "{ key = \"t\", joint = \"wrist\"",
+        "{ key = \"g\", joint = \"wrist_roll\"",
+        "{ key = \"g\", joint = \"wrist\"",
         &["no joint is named `wrist`"],
     );
     let chain = SO101.replacen("joint = \"elbow_flex\"\npos", "joint = \"elbow\"\npos", 1);

@@ -19,6 +19,13 @@ const BUNDLED: &str = "third_party/lib/libonnxruntime.so";
 /// ONNX Runtime allows one environment a process, and the first library stays loaded for good.
 static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
 
+/// Whether somebody named the library: then it is that one or none.
+pub fn is_named() -> bool {
+    ["SINEW_ORT_LIB", "ORT_DYLIB_PATH"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
 /// Finds the library: `SINEW_ORT_LIB`, then `ORT_DYLIB_PATH`, then `third_party/lib` in the working
 /// directory, beside the program, in the checkout that it was built from, or in a folder above one
 /// of these.

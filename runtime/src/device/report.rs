@@ -1,7 +1,7 @@
 //! What a device thread counts, reports and fails with.
 
 use crate::histogram::{Stats, StatsSummary};
-use crate::joints::{JointFault, MAX_JOINTS};
+use crate::joints::{JointCounts, JointFault, MAX_JOINTS};
 use crate::pace::PaceCounters;
 use crate::robot::RobotError;
 use crate::rt::RtReport;
@@ -28,9 +28,9 @@ pub struct DeviceCounters {
     /// Times that torque could not be switched.
     pub torque_failures: u64,
     /// Cycles in which each joint did not answer in time.
-    pub joint_timeouts: [u64; MAX_JOINTS],
+    pub joint_timeouts: JointCounts,
     /// Cycles in which each joint's answer was damaged.
-    pub joint_corrupt: [u64; MAX_JOINTS],
+    pub joint_corrupt: JointCounts,
     /// What safety did.
     pub safety: SafetyCounters,
 }
@@ -42,6 +42,8 @@ pub struct DeviceTelemetry {
     pub counters: DeviceCounters,
     /// Distributions so far.
     pub stats: Stats,
+    /// Joints that are kept without torque after an alarm, until [`crate::safety::EStop::reset`].
+    pub released: [bool; MAX_JOINTS],
 }
 
 /// How the arm was left.
@@ -53,7 +55,7 @@ pub enum SafeOutcome {
     Untouched,
     /// Torque is off.
     Limp,
-    /// The servos hold the last position.
+    /// The servos hold the last position, but for joints that were given up after an alarm.
     Holding,
     /// It moved to its rest pose; torque is off.
     Resting,

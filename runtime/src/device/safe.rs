@@ -20,7 +20,7 @@ pub enum OnStop {
     /// Torque off.
     #[default]
     Comply,
-    /// Hold the last position, torque on.
+    /// Hold the last position, torque on (but for joints that were given up after an alarm).
     Hold,
     /// Move to a rest pose, then torque off. After a failure, and when asked to stop at once, torque
     /// goes off where the arm is.
@@ -127,7 +127,8 @@ impl DeviceCore {
             }
             self.end_step(clock.now());
             if elapsed >= over && self.is_at(pose) {
-                return true;
+                // A joint without torque lies where it fell, and that is not the rest pose.
+                return !self.released.contains(&true);
             }
             if elapsed >= over.saturating_mul(2) {
                 return false;
@@ -157,10 +158,12 @@ impl DeviceCore {
         self.drive(&wanted, now)
     }
 
+    /// Whether the joints that have torque were sent to `pose`.
     fn is_at(&self, pose: &[f64]) -> bool {
         let sent = self.filter.sent().unwrap_or_default();
         sent.iter()
             .zip(pose)
-            .all(|(sent, rest)| (sent - rest).abs() < AT_REST_RAD)
+            .zip(&self.released)
+            .all(|((sent, rest), released)| *released || (sent - rest).abs() < AT_REST_RAD)
     }
 }

@@ -376,7 +376,8 @@ fn any_config() -> impl Strategy<Value = SafetyConfig> {
     let alarm = prop_oneof![
         Just(OnAlarm::Report),
         Just(OnAlarm::HoldJoint),
-        Just(OnAlarm::HoldAll)
+        Just(OnAlarm::HoldAll),
+        Just(OnAlarm::ReleaseJoint)
     ];
     (starve, alarm).prop_map(|(on_starve, on_alarm)| SafetyConfig {
         on_starve,

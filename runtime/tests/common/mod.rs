@@ -10,7 +10,7 @@ use sinew_runtime::{
     Clock, JointFault, JointNames, JointState, JointTarget, MonotonicClock, Robot, RobotError,
     StopToken,
 };
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,6 +26,10 @@ pub(crate) struct Knobs {
     pub(crate) writes: AtomicU64,
     /// Torque: -1 never switched, 0 off, 1 on.
     pub(crate) torque: AtomicI32,
+    /// Joints that were switched off alone since torque was last switched, a bit each.
+    pub(crate) released: AtomicU64,
+    /// Servo 2 reports this alarm.
+    pub(crate) alarm: AtomicU8,
     /// The device is gone.
     pub(crate) unplugged: AtomicBool,
     /// No servo answers.
@@ -105,6 +109,10 @@ impl Robot for FakeRobot {
         } else {
             JointFault::None
         };
+        state.fault[2] = match self.knobs.alarm.load(Ordering::Relaxed) {
+            0 => JointFault::None,
+            bits => JointFault::Alarm(bits),
+        };
         Ok(())
     }
 
@@ -128,6 +136,13 @@ impl Robot for FakeRobot {
     fn set_torque(&mut self, on: bool) -> Result<(), RobotError> {
         self.check()?;
         self.knobs.torque.store(i32::from(on), Ordering::Relaxed);
+        self.knobs.released.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn release(&mut self, joint: usize) -> Result<(), RobotError> {
+        self.check()?;
+        self.knobs.released.fetch_or(1 << joint, Ordering::Relaxed);
         Ok(())
     }
 }

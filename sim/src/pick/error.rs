@@ -10,6 +10,9 @@ pub enum PickError {
     /// The physics or the renderer failed.
     #[error(transparent)]
     Sim(#[from] SimError),
+    /// The arm's blueprint could not be loaded.
+    #[error(transparent)]
+    Blueprint(#[from] sinew_hardware::HardwareError),
     /// A configuration value cannot be used.
     #[error("so101-pick: {field} = {value} {problem}")]
     Config {
@@ -74,7 +77,7 @@ pub enum PickError {
     },
     /// The simulator did not answer in time.
     #[error(
-        "so101-pick: no answer to `{request}` within {waited_ms} ms; the machine may be overloaded, try a smaller real-time factor"
+        "so101-pick: no answer to `{request}` within {waited_ms} ms; the machine may be overloaded, close other programs or start the simulator with a smaller --camera-fps"
     )]
     Timeout {
         /// What was asked for.

@@ -30,6 +30,6 @@ pub use observation::ENVIRONMENT;
 pub use plant::{SimPlant, TickMap, emulated_servos};
 pub use reach::{Aim, Arm};
 pub use realtime::{SimConfig, SimServer};
-pub use scene::{CAMERA_SIZE, CAMERAS, CUBE_EDGE, DOF, HOME, JOINTS, REST, Scene, WORLD};
+pub use scene::{CAMERA_SIZE, CAMERAS, CUBE_EDGE, DOF, JOINTS, Scene, WORLD};
 pub use scripted::{Phase, ScriptedPick};
 pub use task::{PickTask, TaskState, ZONE_RADIUS};

@@ -211,7 +211,6 @@ impl Plant for SimPlant {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scene::HOME;
     use super::*;
 
     fn plant() -> SimPlant {
@@ -223,9 +222,10 @@ mod tests {
     }
 
     fn hold(map: &TickMap, torque_limit: f64) -> [ServoDrive; DOF] {
+        let home = PickTask::new(1).unwrap().scene().home;
         std::array::from_fn(|i| ServoDrive {
             torque_on: true,
-            setpoint_ticks: map.ticks(i, HOME[i]),
+            setpoint_ticks: map.ticks(i, home[i]),
             torque_limit,
             ..ServoDrive::default()
         })

@@ -40,6 +40,7 @@ pub struct Arm {
     axes: [(Point3<f64>, Unit<Vector3<f64>>); ARM_DOF],
     gripper_at_zero: Isometry3<f64>,
     range: [(f64, f64); ARM_DOF],
+    home: [f64; DOF],
 }
 
 impl Arm {
@@ -69,7 +70,13 @@ impl Arm {
             axes,
             gripper_at_zero,
             range,
+            home: scene.home,
         })
+    }
+
+    /// Where the arm waits, gripper included, rad.
+    pub fn home(&self) -> [f64; DOF] {
+        self.home
     }
 
     /// Pose of the gripper's body for arm joints at `q` rad.

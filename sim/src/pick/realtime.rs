@@ -16,13 +16,12 @@ use super::error::PickError;
 use super::feed::{CameraFeed, CameraInfo};
 use super::link::LinkServer;
 use super::plant::{SimPlant, TickMap, emulated_servos};
-use super::scene::{CAMERA_SIZE, CAMERAS, REST};
+use super::scene::{CAMERA_SIZE, CAMERAS};
 use super::task::{PickTask, TaskState};
 use crate::{Model, State};
 use sinew_drivers::emulator::{
     EmulatorError, Fault, FaultHandle, PtyOptions, PtyServer, SharedChain,
 };
-use sinew_hardware::Blueprint;
 use sinew_runtime::{Clock, MonotonicClock, Nanos};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -182,16 +181,15 @@ impl SimServer {
     /// made, [`PickError::Sim`] when the model does not compile or nothing can be rendered.
     pub fn start(config: &SimConfig) -> Result<Self, PickError> {
         check_config(config)?;
-        let blueprint = Blueprint::load("so101").map_err(|e| PickError::Bus {
-            reason: e.to_string(),
-        })?;
+        let blueprint = super::scene::blueprint()?;
         let map = TickMap::from_blueprint(&blueprint)?;
         let mut task = PickTask::new(config.seed)?;
         // Unpowered servos hold nothing: the arm starts where it would lie.
-        task.pose_arm(&REST)?;
+        let rest = task.scene().rest;
+        task.pose_arm(&rest)?;
         let arm = super::Arm::new(task.world(), task.scene())?;
         let model = task.world().model().clone();
-        let chain = SharedChain::new(emulated_servos(&blueprint, &map, &REST)?);
+        let chain = SharedChain::new(emulated_servos(&blueprint, &map, &rest)?);
         let faults = chain.faults();
         let options = PtyOptions {
             wire_timing: config.wire_timing,

@@ -2,6 +2,7 @@
 
 use super::error::PickError;
 use crate::{ActuatorId, BodyId, GeomId, Joint, Model, SimError, World};
+use sinew_hardware::{Blueprint, blueprint};
 use std::sync::Arc;
 
 /// Name of the world.
@@ -19,11 +20,6 @@ pub const JOINTS: [&str; 6] = [
 pub const DOF: usize = JOINTS.len();
 /// Edge of the cube, m.
 pub const CUBE_EDGE: f64 = 0.03;
-/// Where the arm waits between episodes, rad: folded back, so that it hides little of the table,
-/// and low, so that it sinks to [`REST`] without touching the cube when its power goes.
-pub const HOME: [f64; DOF] = [0.0, -1.6, 1.3, 1.5, 0.0, 0.1];
-/// Where the unpowered arm lies, rad: on its joint stops and the tips of its jaws.
-pub const REST: [f64; DOF] = [0.0, -1.745, 1.488, 1.583, 0.0, 0.1];
 /// The cameras of the world.
 pub const CAMERAS: [&str; 2] = ["front", "wrist"];
 /// Size of the cameras' images, pixels: width, height.
@@ -49,6 +45,12 @@ pub struct Scene {
     pub torque: [f64; DOF],
     /// Each joint's range, rad.
     pub range: [(f64, f64); DOF],
+    /// Where the arm waits between episodes, rad, as the blueprint says: folded back, so that it
+    /// hides little of the table, and low, so that it sinks to [`Self::rest`] without touching the
+    /// cube when its power goes.
+    pub home: [f64; DOF],
+    /// Where the unpowered arm lies, rad, as the blueprint says.
+    pub rest: [f64; DOF],
     /// The cube.
     pub cube: BodyId,
     /// The cube's only shape.
@@ -63,7 +65,8 @@ impl Scene {
     /// Compiles the world's model and looks its parts up.
     ///
     /// # Errors
-    /// [`PickError::Sim`] when the model does not compile or misses a part.
+    /// [`PickError::Sim`] when the model does not compile or misses a part, and
+    /// [`PickError::Blueprint`] or [`PickError::Config`] when the SO-101's blueprint does not fit it.
     pub fn load() -> Result<(Arc<Model>, Self), PickError> {
         let xml = SCENE_XML.replace(ARM_PATH, ARM_NAME);
         let model = Arc::new(Model::from_xml(
@@ -71,11 +74,11 @@ impl Scene {
             &xml,
             &[(ARM_NAME, ARM_XML.as_bytes())],
         )?);
-        let scene = Self::find(&model)?;
+        let scene = Self::find(&model, &blueprint()?)?;
         Ok((model, scene))
     }
 
-    fn find(model: &Model) -> Result<Self, SimError> {
+    fn find(model: &Model, blueprint: &Blueprint) -> Result<Self, PickError> {
         let mut joints = Vec::with_capacity(DOF);
         for name in JOINTS {
             joints.push(model.joint(name)?);
@@ -98,6 +101,8 @@ impl Scene {
             stiffness: actuators.map(|a| gain(model, a)),
             torque: actuators.map(|a| force_limit(model, a)),
             range,
+            home: pose(blueprint, |joint| joint.home_rad)?,
+            rest: pose(blueprint, |joint| joint.rest_rad)?,
             cube: model.body("cube")?,
             cube_geom,
             zone: model.body("zone")?,
@@ -140,6 +145,28 @@ impl Scene {
         }
         world.forward()
     }
+}
+
+/// The blueprint of the arm in this world.
+pub(super) fn blueprint() -> Result<Blueprint, PickError> {
+    Ok(Blueprint::load("so101")?)
+}
+
+/// One of the blueprint's poses, in the order of [`JOINTS`].
+fn pose(
+    blueprint: &Blueprint,
+    angle: impl Fn(&blueprint::Joint) -> f64,
+) -> Result<[f64; DOF], PickError> {
+    let mut pose = [0.0; DOF];
+    for (angle_rad, name) in pose.iter_mut().zip(JOINTS) {
+        let joint = blueprint.joints.iter().find(|joint| joint.name == name);
+        *angle_rad = joint.map(&angle).ok_or_else(|| PickError::Config {
+            field: "blueprint",
+            value: blueprint.name.clone(),
+            problem: "lacks a joint of the SO-101; use blueprint so101",
+        })?;
+    }
+    Ok(pose)
 }
 
 fn unsuitable(name: &str, problem: &str) -> SimError {

@@ -3,7 +3,7 @@
 
 use super::error::PickError;
 use super::reach::{ARM_DOF, Aim, Arm};
-use super::scene::{CUBE_EDGE, DOF, HOME};
+use super::scene::{CUBE_EDGE, DOF};
 use super::task::{PickTask, TaskState};
 use nalgebra::Point3;
 
@@ -131,6 +131,7 @@ impl ScriptedPick {
     /// An operator for an arm of known geometry.
     pub fn with_arm(arm: Arm) -> Self {
         Self {
+            wanted: arm.home(),
             arm,
             phase: Phase::Home,
             elapsed: 0.0,
@@ -139,7 +140,6 @@ impl ScriptedPick {
                 knots: Vec::new(),
                 grip: (0.0, 0.0),
             },
-            wanted: HOME,
             sag: [0.0; ARM_DOF],
             aim: Aim {
                 point: Point3::origin(),
@@ -299,7 +299,7 @@ impl ScriptedPick {
         self.wanted = *measured;
         let away = measured
             .iter()
-            .zip(HOME)
+            .zip(self.arm.home())
             .take(ARM_DOF)
             .any(|(is, home)| (is - home).abs() > AT_HOME);
         if away {
@@ -310,8 +310,8 @@ impl ScriptedPick {
     }
 
     fn go_home(&mut self, phase: Phase) {
-        let home = std::array::from_fn(|i| HOME[i]);
-        self.start(phase, vec![home], HOME[ARM_DOF]);
+        let home = self.arm.home();
+        self.start(phase, vec![std::array::from_fn(|i| home[i])], home[ARM_DOF]);
     }
 
     fn plan_reach(&mut self, state: &TaskState) -> Result<(), PickError> {

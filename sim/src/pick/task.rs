@@ -1,7 +1,7 @@
 //! The task: put the cube on the zone, let go of it.
 
 use super::error::PickError;
-use super::scene::{CUBE_EDGE, DOF, HOME, Scene};
+use super::scene::{CUBE_EDGE, DOF, Scene};
 use crate::{Pose, World};
 use serde::{Deserialize, Serialize};
 
@@ -98,7 +98,8 @@ impl PickTask {
     /// The same seed gives the same bytes on every machine of one architecture.
     pub fn reset(&mut self, seed: u64) -> Result<(), PickError> {
         self.world.reset()?;
-        self.pose_arm(&HOME)?;
+        let home = self.scene.home;
+        self.pose_arm(&home)?;
         self.place(seed)
     }
 
