@@ -9,6 +9,7 @@ use super::line::{Line, byte_time, nanos};
 use super::pty::{Pty, Waker, wake_on_time};
 use super::store::Store;
 use super::{EmulatorError, FaultHandle};
+use sinew_runtime::rt::{self, RtRequest};
 use sinew_runtime::{Clock, MonotonicClock, Nanos};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,6 +23,12 @@ const SPIN_NS: Nanos = 250_000;
 /// With wire timing the thread looks for the next request this long before it blocks: waking up
 /// is the emulator's own slowness, which a real line does not have.
 const LINGER_NS: Nanos = 150_000;
+
+/// Below the threads of a robot's own process.
+const PROMPT: RtRequest = RtRequest {
+    priority: Some(60),
+    ..RtRequest::NONE
+};
 
 /// How to serve.
 #[derive(Debug, Clone, Default)]
@@ -197,6 +204,9 @@ struct Worker {
 impl Worker {
     fn run(&mut self, pty: Pty) {
         wake_on_time();
+        // Servos do not share a processor with anyone: a thread that answers late because the
+        // machine is busy would be a fault that no bus has. Refused to ordinary users, which is fine.
+        let _guard = rt::apply(&PROMPT).1;
         self.save();
         let mut plugged = Some(pty);
         while !self.stop.load(Ordering::Acquire) {
