@@ -3,6 +3,8 @@
 use super::*;
 use crate::features::{Codec, ExtraSpec};
 use crate::reader::Dataset;
+use crate::resume::STAGING;
+use crate::{EpisodeMarks, RepairOptions, repair};
 
 fn spec() -> DatasetSpec {
     DatasetSpec {
@@ -102,46 +104,195 @@ fn resumed_dataset_equals_one_made_at_once() {
     }
 }
 
+/// Saved before the crash: one episode of 5 rows. In progress: one of 7.
+fn interrupted(step: usize) -> (tempfile::TempDir, bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
+    fill(&mut recorder, "pick", 5, 0.0);
+    recorder.save_episode().unwrap();
+    fill(&mut recorder, "another task", 7, 50.0);
+    let interrupted = recorder.save_stopping_before(Some(step)).is_err();
+    (dir, interrupted)
+}
+
+fn third_episode_follows(root: &Path) {
+    let mut recorder = Recorder::resume(root, &spec()).unwrap();
+    fill(&mut recorder, "third", 2, 90.0);
+    let summary = recorder.save_episode().unwrap();
+    recorder.finalize().unwrap();
+    let dataset = Dataset::open(root).unwrap();
+    let actions = dataset.actions(summary.episode).unwrap();
+    assert_eq!(actions.values, [180.0, 0.5, 182.0, 0.5]);
+    let task = dataset
+        .series(summary.episode, "task_index")
+        .unwrap()
+        .values[0] as usize;
+    assert_eq!(dataset.tasks()[task], "third");
+}
+
 #[test]
-fn interrupted_commit_leaves_earlier_episodes_and_can_be_resumed() {
+fn interrupted_commit_leaves_earlier_episodes_and_repair_completes_it() {
     for step in 0.. {
-        let dir = tempfile::tempdir().unwrap();
-        let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
-        fill(&mut recorder, "pick", 5, 0.0);
-        recorder.save_episode().unwrap();
-        fill(&mut recorder, "another task", 7, 50.0);
-        let interrupted = recorder.save_stopping_before(Some(step)).is_err();
-        drop(recorder);
-        if !interrupted {
-            assert_eq!(step, 5, "data, tasks, episode, stats, info");
+        let (dir, stopped) = interrupted(step);
+        if !stopped {
+            assert_eq!(step, 6, "plan, data, tasks, episode, stats, info");
             return;
         }
         let dataset = Dataset::open(dir.path()).unwrap();
         assert_eq!(dataset.episodes().len(), 1, "before step {step}");
         assert_eq!(dataset.actions(0).unwrap().len(), 5);
 
-        let mut recorder = Recorder::resume(dir.path(), &spec()).unwrap();
-        fill(&mut recorder, "third", 2, 90.0);
-        recorder.save_episode().unwrap();
-        recorder.finalize().unwrap();
+        let report = repair(dir.path(), RepairOptions::default()).unwrap();
+        let found = if step == 0 {
+            &report.recovered
+        } else {
+            &report.completed
+        };
+        let found = found.as_ref().unwrap();
+        assert_eq!((found.episode, found.rows), (1, 7), "step {step}");
+        assert_eq!((found.task.as_str(), report.episodes), ("another task", 2));
         let dataset = Dataset::open(dir.path()).unwrap();
-        assert_eq!(
-            dataset.actions(1).unwrap().values,
-            [180.0, 0.5, 182.0, 0.5],
-            "after step {step}"
-        );
-        let task = dataset.series(1, "task_index").unwrap().values[0] as usize;
-        assert_eq!(dataset.tasks()[task], "third");
+        assert_eq!(dataset.actions(1).unwrap().row(6), Some(&[112.0, 0.5][..]));
+        let marks = EpisodeMarks::read(dir.path()).unwrap();
+        assert_eq!(marks.episodes.contains_key(&1), step == 0);
+
+        let again = repair(dir.path(), RepairOptions::default()).unwrap();
+        assert!(again.is_clean() && again.episodes == 2, "{again:?}");
+        assert!(!dir.path().join(STAGING).exists());
+        third_episode_follows(dir.path());
     }
 }
 
 #[test]
-fn abandoned_episode_leaves_no_trace() {
+fn resuming_completes_what_was_saved_and_asks_about_what_was_not() {
+    let (dir, _) = interrupted(3);
+    third_episode_follows(dir.path());
+    assert_eq!(Dataset::open(dir.path()).unwrap().episodes().len(), 3);
+
+    let (dir, _) = interrupted(0);
+    let refused = Recorder::resume(dir.path(), &spec());
+    assert!(
+        matches!(&refused, Err(Error::Unrepaired { rows: 7, task, .. }) if task == "another task"),
+        "{refused:?}"
+    );
+    let throw_away = RepairOptions {
+        keep_running: false,
+    };
+    let report = repair(dir.path(), throw_away).unwrap();
+    assert_eq!((report.discarded_rows, report.episodes), (Some(7), 1));
+    third_episode_follows(dir.path());
+    assert_eq!(Dataset::open(dir.path()).unwrap().episodes().len(), 2);
+}
+
+#[test]
+fn repair_waits_for_the_recorder_and_leaves_sound_datasets_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(repair(dir.path(), RepairOptions::default()).is_err());
+    assert!(!dir.path().join(STAGING).exists(), "no dataset, no traces");
+    let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
+    fill(&mut recorder, "pick", 5, 0.0);
+    assert!(matches!(
+        repair(dir.path(), RepairOptions::default()),
+        Err(Error::Locked { .. })
+    ));
+    recorder.save_episode().unwrap();
+    recorder.finalize().unwrap();
+    let report = repair(dir.path(), RepairOptions::default()).unwrap();
+    assert!(report.is_clean() && report.episodes == 1);
+}
+
+#[test]
+fn repair_removes_what_an_older_version_left_half_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
+    fill(&mut recorder, "pick", 5, 0.0);
+    recorder.save_episode().unwrap();
+    let head = std::fs::read(Info::path(dir.path())).unwrap();
+    fill(&mut recorder, "pick", 5, 0.0);
+    recorder.save_episode().unwrap();
+    drop(recorder);
+    std::fs::write(Info::path(dir.path()), head).unwrap();
+    let report = repair(dir.path(), RepairOptions::default()).unwrap();
+    let removed: Vec<&str> = report.removed.iter().filter_map(|p| p.to_str()).collect();
+    assert_eq!(
+        removed,
+        [
+            "meta/episodes/chunk-000/file-001.parquet",
+            "data/chunk-000/file-001.parquet"
+        ]
+    );
+    assert_eq!(
+        Dataset::open(dir.path()).unwrap().actions(0).unwrap().len(),
+        5
+    );
+}
+
+#[test]
+fn damaged_journals_are_recovered_up_to_the_damage() {
+    let (dir, _) = interrupted(0);
+    let journal = dir.path().join(STAGING).join("rows.journal");
+    let whole = std::fs::read(&journal).unwrap();
+    let mut best = 0;
+    for cut in (0..=whole.len()).step_by(13) {
+        std::fs::write(&journal, &whole[..cut]).unwrap();
+        let rows = match Recorder::resume(dir.path(), &spec()) {
+            Err(Error::Unrepaired { rows, .. }) => rows,
+            Ok(_) => 0,
+            Err(other) => panic!("{other}"),
+        };
+        assert!(rows >= best, "more bytes, fewer rows");
+        best = rows;
+    }
+    std::fs::write(&journal, &whole[..whole.len() - 1]).unwrap();
+    let report = repair(dir.path(), RepairOptions::default()).unwrap();
+    assert_eq!(report.recovered.unwrap().rows, 6);
+    assert_eq!(
+        Dataset::open(dir.path()).unwrap().actions(1).unwrap().len(),
+        6
+    );
+}
+
+#[test]
+fn abandoned_episode_leaves_no_trace_in_the_dataset() {
     let dir = tempfile::tempdir().unwrap();
     let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
     fill(&mut recorder, "pick", 5, 0.0);
     drop(recorder);
     assert_eq!(Dataset::open(dir.path()).unwrap().episodes().len(), 0);
+}
+
+#[test]
+fn dropped_rows_and_early_ends_are_marked() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
+    fill(&mut recorder, "pick", 3, 0.0);
+    recorder.save_episode().unwrap();
+    assert!(!EpisodeMarks::path(dir.path()).exists());
+    let row = Row {
+        state: &[0.0; 2],
+        action: &[0.0; 2],
+        extra: &[0.0],
+        frames: &[],
+    };
+    recorder.start_episode("pick").unwrap();
+    recorder.add(row).unwrap();
+    recorder.note_dropped(4);
+    recorder.add(row).unwrap();
+    recorder.note_dropped(2);
+    recorder.end_early("the camera was unplugged");
+    assert!(matches!(recorder.add(row), Err(Error::EndedEarly { .. })));
+    let summary = recorder.save_episode().unwrap();
+    assert_eq!((summary.rows, summary.dropped_rows), (2, 6));
+    recorder.finalize().unwrap();
+    let marks = EpisodeMarks::read(dir.path()).unwrap();
+    let mark = &marks.episodes[&1];
+    assert_eq!((mark.dropped_rows, mark.gaps.len()), (6, 1));
+    assert_eq!((mark.gaps[0].before_row, mark.gaps[0].rows), (1, 4));
+    assert_eq!(
+        mark.ended_early.as_deref(),
+        Some("the camera was unplugged")
+    );
+    assert!(marks.episodes.len() == 1 && !mark.recovered);
 }
 
 #[test]
