@@ -395,3 +395,126 @@ fn info_json_is_lerobots_to_the_byte() {
     );
     assert!(text.starts_with(start) && text.ends_with(end), "{text}");
 }
+
+#[cfg(feature = "gstreamer")]
+mod with_cameras {
+    use super::*;
+    use crate::features::CameraSpec;
+    use crate::mp4;
+    use crate::video::VideoReader;
+
+    fn two_cameras() -> DatasetSpec {
+        let camera = |name: &str| CameraSpec {
+            name: name.into(),
+            width: 96,
+            height: 64,
+        };
+        DatasetSpec {
+            cameras: vec![camera("front"), camera("wrist")],
+            codec: Codec::H264,
+            ..spec()
+        }
+    }
+
+    /// Adds a row whose pictures carry its number in six bars, a bit each.
+    fn add(recorder: &mut Recorder, number: u8) -> Result<()> {
+        let row: Vec<u8> = (0..96)
+            .flat_map(|x| [number >> (x / 16) & 1; 3].map(|bit| 255 * bit))
+            .collect();
+        let frame = Arc::new(Frame::new(96, 64, row.repeat(64)));
+        recorder.add(Row {
+            state: &[f32::from(number), 0.0],
+            action: &[0.0; 2],
+            extra: &[0.0],
+            frames: &[frame.clone(), frame],
+        })
+    }
+
+    /// Decodes a video whose frames carry their place, and counts them.
+    fn frames_in_order(video: &Path) -> u64 {
+        let mut reader = VideoReader::open(video).unwrap();
+        let mut frames = 0;
+        while let Some(picture) = reader.next_picture().unwrap() {
+            let bit = |bar: usize| u64::from(picture.rgb[3 * (32 * 96 + 16 * bar + 8)] > 127);
+            let number: u64 = (0..6).map(|bar| bit(bar) << bar).sum();
+            assert_eq!(number, frames);
+            frames += 1;
+        }
+        frames
+    }
+
+    #[test]
+    fn failed_encoder_ends_the_episode_with_what_is_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut recorder = Recorder::create(dir.path(), &two_cameras()).unwrap();
+        recorder.start_episode("pick").unwrap();
+        for i in 0..40 {
+            add(&mut recorder, i).unwrap();
+        }
+        while recorder.durable_rows() < Some(30) {
+            std::thread::yield_now();
+        }
+        let durable = recorder.durable_rows().unwrap();
+        recorder.episode.as_ref().unwrap().cameras[1]
+            .encoder
+            .break_down();
+        let refused = (0..100).find_map(|_| add(&mut recorder, 41).err());
+        assert!(matches!(refused, Some(Error::EndedEarly { .. })));
+        let summary = recorder.save_episode().unwrap();
+        assert!(summary.rows >= durable && summary.rows <= 40);
+        assert!(summary.ended_early.unwrap().contains("encoder"));
+        for video in &summary.videos {
+            assert_eq!(frames_in_order(video), summary.rows);
+        }
+        let dataset = Dataset::open(dir.path()).unwrap();
+        assert_eq!(dataset.states(0).unwrap().len() as u64, summary.rows);
+        // The next episode has encoders of its own.
+        recorder.start_episode("pick").unwrap();
+        add(&mut recorder, 0).unwrap();
+        assert_eq!(recorder.save_episode().unwrap().ended_early, None);
+    }
+
+    #[test]
+    fn every_encoder_fills_the_journal() {
+        for encoder in [Encoder::X264, Encoder::OpenH264, Encoder::Aom] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut recorder = Recorder::create(dir.path(), &two_cameras()).unwrap();
+            recorder.encoder = Some(encoder);
+            recorder.start_episode("pick").unwrap();
+            (0..20).for_each(|i| add(&mut recorder, i).unwrap());
+            let summary = recorder.save_episode().unwrap();
+            for video in &summary.videos {
+                assert_eq!(frames_in_order(video), 20, "{encoder:?}");
+                assert!(mp4::probe(video).unwrap().index_first);
+            }
+        }
+    }
+
+    #[test]
+    fn frames_damaged_on_the_disk_end_the_recovered_episode() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut recorder = Recorder::create(dir.path(), &two_cameras()).unwrap();
+        recorder.start_episode("pick").unwrap();
+        (0..40).for_each(|i| add(&mut recorder, i).unwrap());
+        while recorder.durable_rows() < Some(40) {
+            std::thread::yield_now();
+        }
+        drop(recorder);
+        let staged = dir
+            .path()
+            .join(STAGING)
+            .join("observation.images.wrist.mp4");
+        let mut bytes = std::fs::read(&staged).unwrap();
+        let middle = bytes.len() - 300;
+        bytes[middle] ^= 1;
+        std::fs::write(&staged, bytes).unwrap();
+        let report = repair(dir.path(), RepairOptions::default()).unwrap();
+        let recovered = report.recovered.unwrap();
+        assert!((1..40).contains(&recovered.rows), "{recovered:?}");
+        assert_eq!(recovered.rows + recovered.rows_without_frames, 40);
+        let dataset = Dataset::open(dir.path()).unwrap();
+        for (_, video) in dataset.video_files(0).unwrap() {
+            assert_eq!(frames_in_order(&video), recovered.rows);
+        }
+    }
+}

@@ -186,18 +186,20 @@ fn listen(mut child: Child, after: Option<Duration>) -> Said {
         said.hear(line.trim_end());
         line.clear();
     }
-    let waiter = std::thread::spawn(move || {
-        if let Some(after) = after {
-            std::thread::sleep(after);
-            // SIGKILL: nothing of the child runs any more.
-            child.kill().unwrap();
-        }
-        child.wait().unwrap()
-    });
+    let waiter = std::thread::Builder::new()
+        .name("killer".into())
+        .spawn(move || {
+            if let Some(after) = after {
+                std::thread::sleep(after);
+                // SIGKILL: nothing of the child runs any more.
+                child.kill().unwrap();
+            }
+            child.wait().unwrap()
+        });
     for line in out.lines() {
         said.hear(&line.unwrap_or_default());
     }
-    waiter.join().unwrap();
+    waiter.unwrap().join().unwrap();
     said
 }
 

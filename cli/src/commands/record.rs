@@ -31,6 +31,8 @@ pub(crate) struct EpisodeResult {
     /// Whether the simulated task was done at the end; absent on a real robot.
     pub(crate) success: Option<bool>,
     pub(crate) dropped_rows: u64,
+    /// Why it ended before it was to end: a full disk, a lost camera, a failed encoder.
+    pub(crate) ended_early: Option<String>,
     pub(crate) saved_in_ms: f64,
 }
 
@@ -75,6 +77,9 @@ pub(crate) fn print_episodes(episodes: &[EpisodeResult]) {
             episode.dropped_rows,
             episode.saved_in_ms
         );
+        if let Some(reason) = &episode.ended_early {
+            println!("episode {} ended early: {reason}", episode.index);
+        }
     }
 }
 
@@ -253,6 +258,7 @@ impl Takes<'_> {
                 return TakeEnd::Quit;
             }
             if elapsed >= longest
+                || self.recorder.ended_early().is_some()
                 || self
                     .driver
                     .operator
@@ -282,6 +288,7 @@ impl Takes<'_> {
             seconds: summary.duration_s,
             success,
             dropped_rows,
+            ended_early: summary.ended_early,
             saved_in_ms: start.elapsed().as_secs_f64() * 1e3,
         })
     }

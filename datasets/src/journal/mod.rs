@@ -17,4 +17,6 @@ mod writer;
 #[cfg(feature = "gstreamer")]
 pub(crate) use index::{StreamHead, av1_config};
 pub(crate) use records::{Header, RowRecord};
-pub(crate) use writer::{BALLAST, Closed, Journal, Packet, PacketSink, drop_ballast};
+#[cfg(feature = "gstreamer")]
+pub(crate) use writer::Packet;
+pub(crate) use writer::{BALLAST, Closed, Journal, PacketSink, drop_ballast};

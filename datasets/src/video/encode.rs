@@ -134,6 +134,17 @@ impl PacketEncoder {
         self.0.push(frame)
     }
 
+    /// Makes the encoder fail as a lost device does.
+    #[cfg(test)]
+    pub(crate) fn break_down(&self) {
+        gst::element_error!(
+            self.0.source,
+            gst::StreamError::Encode,
+            ("broken by a test")
+        );
+        let _ = self.0.pipeline.set_state(gst::State::Null);
+    }
+
     /// Encodes what is queued; when this returns, the journal has been given all packets.
     pub(crate) fn finish(self) -> Result<()> {
         self.0.end()
