@@ -45,7 +45,10 @@ impl Keyboard {
     /// A keyboard for the joints of `rig`, and the operator that its keys move.
     pub(crate) fn new(rig: &Rig) -> Result<(Self, Box<dyn Operate>)> {
         let blueprint = &rig.blueprint;
-        let limits = blueprint.joints.iter().map(|j| (j.limits_rad[0], j.limits_rad[1]));
+        let limits = blueprint
+            .joints
+            .iter()
+            .map(|j| (j.limits_rad[0], j.limits_rad[1]));
         let keys = blueprint.teleop.keyboard.iter().filter_map(|binding| {
             Some(JointKey {
                 key: binding.key.chars().next()?,

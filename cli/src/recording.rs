@@ -13,7 +13,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Times of each row that do not depend on the cameras.
-const FIXED_TIMES: [&str; 4] = ["tick_s", "action_issued_s", "state_capture_s", "state_age_s"];
+const FIXED_TIMES: [&str; 4] = [
+    "tick_s",
+    "action_issued_s",
+    "state_capture_s",
+    "state_age_s",
+];
 
 /// What a recording of this robot in this world holds.
 ///
@@ -24,9 +29,11 @@ pub(crate) fn spec(rig: &Rig, world: &World, fps: u32, codec: Codec) -> DatasetS
     let names = rig.units.names().to_vec();
     let cameras = world.cameras();
     let mut timing: Vec<String> = FIXED_TIMES.map(str::to_owned).into();
-    timing.extend(cameras.iter().flat_map(|camera| {
-        ["capture", "age"].map(|what| format!("{}_{what}_s", camera.name))
-    }));
+    timing.extend(
+        cameras
+            .iter()
+            .flat_map(|camera| ["capture", "age"].map(|what| format!("{}_{what}_s", camera.name))),
+    );
     DatasetSpec {
         robot_type: rig.blueprint.robot_type.clone(),
         fps,

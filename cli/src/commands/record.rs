@@ -9,7 +9,9 @@ use crate::report;
 use crate::session::{Rates, Session, SessionReport, Setup};
 use crate::world::World;
 use anyhow::{Context, Result};
-use sinew_datasets::{Recorder, RecorderThread, SavedEpisode};
+use sinew_datasets::{
+    DatasetSpec, Error, Recorder, RecorderThread, RepairOptions, SavedEpisode, repair,
+};
 use sinew_drivers::teleop::EpisodeCommand;
 use sinew_runtime::stop::{StopCause, StopToken};
 use std::sync::Arc;
@@ -93,7 +95,7 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
     let (rig, world, robot) = open(&args.robot, world)?;
     let spec = recording::spec(&rig, &world, args.fps, args.codec.into());
     let recorder = if args.resume && args.dataset.join("meta/info.json").exists() {
-        Recorder::resume(&args.dataset, &spec).map_err(usage)?
+        resume(&args.dataset, &spec)?
     } else {
         Recorder::create(&args.dataset, &spec).map_err(usage)?
     };
@@ -156,6 +158,24 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
         session,
         cause,
     })
+}
+
+/// Goes on with a dataset. What a crashed session was recording becomes an episode of its own, which
+/// is said, and marked in the dataset: it can be deleted, whereas what was thrown away is gone.
+fn resume(root: &std::path::Path, spec: &DatasetSpec) -> Result<Recorder> {
+    match Recorder::resume(root, spec) {
+        Err(Error::Unrepaired { .. }) => {
+            let report = repair(root, RepairOptions::default())?;
+            for episode in report.completed.iter().chain(&report.recovered) {
+                eprintln!(
+                    "recovered episode {} of a session that crashed: {} rows, task \"{}\"",
+                    episode.episode, episode.rows, episode.task
+                );
+            }
+            Recorder::resume(root, spec).map_err(usage)
+        }
+        other => other.map_err(usage),
+    }
 }
 
 fn incomplete(counts: &Arc<Counts>) -> u64 {
