@@ -22,7 +22,7 @@ interop: ## the tests against the heavy peers (PyTorch, LeRobot, Rerun)
 	scripts/setup interop
 	cargo build -p sinew --features view
 	cargo nextest run --profile interop -p sinew-datasets -p sinew-tests \
-	  --features sinew-datasets/interop,sinew-tests/view -E 'binary(lerobot) + binary(view)'
+	  --features sinew-datasets/interop,sinew-tests/view -E 'binary(/lerobot/) + binary(view)'
 
 lint: ## formatting, clippy, docs, licences and advisories
 	cargo fmt --all --check

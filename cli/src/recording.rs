@@ -12,18 +12,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// Times of each row that do not depend on the cameras.
+const FIXED_TIMES: [&str; 4] = [
+    "tick_s",
+    "action_issued_s",
+    "state_capture_s",
+    "state_age_s",
+];
+
 /// What a recording of this robot in this world holds.
 ///
 /// The extra columns keep what LeRobot's synthetic `timestamp` hides: when each tick really began,
-/// and when its joints and frames were captured, in s from the episode's first row.
+/// when the loop issued its action, and when its joints and frames were captured, in s from the
+/// episode's first row; and how old they then were, s.
 pub(crate) fn spec(rig: &Rig, world: &World, fps: u32, codec: Codec) -> DatasetSpec {
     let names = rig.units.names().to_vec();
     let cameras = world.cameras();
-    let mut timing = vec!["tick_s".to_owned(), "state_capture_s".to_owned()];
+    let mut timing: Vec<String> = FIXED_TIMES.map(str::to_owned).into();
     timing.extend(
         cameras
             .iter()
-            .map(|camera| format!("{}_capture_s", camera.name)),
+            .flat_map(|camera| ["capture", "age"].map(|what| format!("{}_{what}_s", camera.name))),
     );
     DatasetSpec {
         robot_type: rig.blueprint.robot_type.clone(),
@@ -113,9 +122,14 @@ fn complete_row(
     units.to_lerobot(tick.target.positions(), &mut row.action[..joints]);
     let seconds = |at: Nanos| (at as i64 - epoch_ns as i64) as f64 * 1e-9;
     row.extra[0] = seconds(tick.started_ns);
-    row.extra[1] = seconds(tick.state.captured_ns);
+    row.extra[1] = seconds(tick.target.issued_ns);
+    row.extra[2] = seconds(tick.state.captured_ns);
+    row.extra[3] = tick.state_age_ns as f64 * 1e-9;
     for camera in 0..tick.cameras.min(row.frames.len()) {
-        row.extra[2 + camera] = seconds(tick.frames[camera].captured_ns);
+        let captured_ns = tick.frames[camera].captured_ns;
+        let times = FIXED_TIMES.len() + 2 * camera;
+        row.extra[times] = seconds(captured_ns);
+        row.extra[times + 1] = tick.started_ns.saturating_sub(captured_ns) as f64 * 1e-9;
         row.frames[camera].clone_from(&record.frames[camera]);
     }
     Some(row)

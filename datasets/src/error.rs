@@ -84,6 +84,25 @@ pub enum Error {
         /// Frames found in the finished video file.
         frames: u64,
     },
+    /// The episode takes no more rows; what came before can be saved.
+    #[error("the episode ended early: {problem}; save it to keep what was recorded before")]
+    EndedEarly {
+        /// What failed.
+        problem: String,
+    },
+    /// A crashed session left an episode that is neither saved nor thrown away.
+    #[error(
+        "{} holds an episode that was not saved, {rows} rows of the task \"{task}\"; recover it or throw it away with `repair`",
+        root.display()
+    )]
+    Unrepaired {
+        /// Dataset folder.
+        root: PathBuf,
+        /// Rows that can be recovered.
+        rows: u64,
+        /// The episode's task sentence.
+        task: String,
+    },
     /// Somebody else records here.
     #[error("{} is being recorded by another process; stop it or choose another folder", root.display())]
     Locked {

@@ -166,7 +166,7 @@ impl<'de> Deserialize<'de> for Features {
 }
 
 /// Which video codec to record with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Codec {
     /// H.264: least work for the processor.
     H264,
@@ -178,7 +178,7 @@ pub enum Codec {
 }
 
 /// One camera of a recording.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CameraSpec {
     /// Short name (`front`); the feature becomes `observation.images.front`.
     pub name: String,
@@ -196,7 +196,7 @@ impl CameraSpec {
 }
 
 /// An additional `float64` column group, e.g. true capture times.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExtraSpec {
     /// Feature name. Must not begin with `observation` or `action`: LeRobot would feed it to policies.
     pub name: String,
@@ -205,7 +205,7 @@ pub struct ExtraSpec {
 }
 
 /// What to record: the description of a new dataset.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatasetSpec {
     /// LeRobot's name of the robot, e.g. `so101_follower`.
     pub robot_type: String,

@@ -38,6 +38,18 @@ pub(crate) fn publish(staged: &Path, target: &Path) -> Result<()> {
     sync_dir(parent)
 }
 
+/// Moves a finished, flushed file to its final name unless that was done before. The folder that
+/// it goes to must be flushed afterwards.
+pub(crate) fn rename_once(staged: &Path, target: &Path) -> Result<()> {
+    if !staged.exists() && target.is_file() {
+        return Ok(());
+    }
+    if let Some(parent) = target.parent() {
+        create_dir_durably(parent)?;
+    }
+    fs::rename(staged, target).map_err(Error::io("put in place", target))
+}
+
 /// Creates a folder with all its parents and makes each new entry durable.
 fn create_dir_durably(path: &Path) -> Result<()> {
     if path.is_dir() {

@@ -1,10 +1,11 @@
 //! The LeRobot v3.0 dataset: recording, reading, video and statistics.
 //!
 //! Data's path through a recording: the control loop offers a [`LoopRow`] to [`RowSender`]
-//! (wait-free) → the thread of [`RecorderThread`] gives it to [`Recorder`] → numbers are kept in
-//! memory, frames go to one [`video::VideoWriter`] a camera → on
-//! [`RecorderThread::save_episode`] the files are finished, flushed, counted against each other and
-//! moved into place, `meta/info.json` last. Reading goes through [`Dataset`].
+//! (wait-free) → the thread of [`RecorderThread`] gives it to [`Recorder`] → frames go to one encoder
+//! a camera, and rows and encoded frames to the journal, which is on the disk a quarter of a second
+//! later → on [`RecorderThread::save_episode`] the files are finished, counted against each other
+//! and moved into place, `meta/info.json` last. After a crash [`repair()`] recovers what the journal
+//! holds. Reading goes through [`Dataset`].
 //!
 //! Read first: `recorder.rs` for what an episode is on disk, then `info.rs` and `features.rs` for
 //! the format's head. The layout is LeRobot's at every moment after an episode is saved.
@@ -18,9 +19,11 @@ mod error;
 mod features;
 mod fsio;
 mod info;
+mod journal;
 pub mod mp4;
 mod reader;
 mod recorder;
+mod repair;
 mod resume;
 pub mod stats;
 mod table;
@@ -35,9 +38,11 @@ pub use features::{
     STATE,
 };
 pub use info::{CHUNKS_SIZE, CODEBASE_VERSION, DATA_PATH, FileIndex, Info, VIDEO_PATH};
+pub use journal::marks::{EpisodeMark, EpisodeMarks, Gap};
 pub use reader::{Dataset, Series};
 pub use recorder::{EpisodeSummary, Recorder, Row};
+pub use repair::{Recovered, RepairOptions, RepairReport, repair};
 pub use tasks::Tasks;
 pub use thread::{
-    LoopRow, MAX_CAMERAS, MAX_EXTRA, Offered, RecorderThread, RowSender, SavedEpisode,
+    LoopRow, MAX_CAMERAS, MAX_EXTRA, Offered, Overload, RecorderThread, RowSender, SavedEpisode,
 };

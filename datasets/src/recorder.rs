@@ -1,23 +1,24 @@
 //! Records episodes into a LeRobot v3.0 dataset.
 //!
-//! Every episode is one data file, one MP4 a camera and one row file of the episode table. All are
-//! written into a hidden staging folder, flushed, counted against each other, and only then moved
-//! into place; the last move, `meta/info.json`, is what makes the episode part of the dataset. A
-//! crash at any point leaves the episodes before it as they were: readers take
-//! `info.total_episodes` as the truth and never reach what lies beyond.
+//! Every episode is one data file, one MP4 a camera and one row file of the episode table. While
+//! it runs it is a journal and growing videos in a hidden staging folder, see [`crate::journal`];
+//! saving finishes these files, counts them against each other and moves them into place, the last
+//! being `meta/info.json`, which makes the episode part of the dataset. A crash at any point leaves
+//! the episodes before it as they were: readers take `info.total_episodes` as the truth.
 
-use crate::data::{EpisodeRows, Numbering};
-use crate::episodes::{self, Episode, VideoSpan, episodes_file};
+use crate::data::EpisodeRows;
 use crate::error::{Error, Result};
-use crate::features::{DatasetSpec, Features};
+use crate::features::DatasetSpec;
 use crate::fsio;
-use crate::info::{FileIndex, Info};
-use crate::resume::{
-    NextFiles, STAGING, check_compatible, choose_encoder, features, lock, recorded_codec,
-};
-use crate::stats::{ImageStats, Stats};
-use crate::tasks::Tasks;
-use crate::video::{Encoder, VideoSpec, VideoWriter};
+use crate::info::Info;
+use crate::journal::commit::{Finished, FinishedCamera, Head, clear_staging};
+use crate::journal::marks::EpisodeMark;
+use crate::journal::plan::Plan;
+use crate::journal::replay::{replay, stream_path};
+use crate::journal::{Closed, Header, Journal, RowRecord, drop_ballast};
+use crate::resume::{check_compatible, choose_encoder, features, lock, recorded_codec, unsaved};
+use crate::stats::ImageStats;
+use crate::video::{Encoder, PacketEncoder, VideoSpec};
 use sinew_runtime::frame::Frame;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -53,19 +54,21 @@ pub struct EpisodeSummary {
     pub videos: Vec<PathBuf>,
     /// Size of the videos together, bytes.
     pub video_bytes: u64,
+    /// Rows that were dropped with their frames; [`crate::EpisodeMarks`] says where.
+    pub dropped_rows: u64,
+    /// Why the episode ended before it was to end; what is saved is what was good until then.
+    pub ended_early: Option<String>,
 }
 
 /// Writes one dataset. Blocks on encoders and disk, so it belongs on a thread of its own: see
 /// [`crate::RecorderThread`].
+///
+/// A recorder that is dropped with an episode in progress leaves it to [`crate::repair()`], as a
+/// crash does.
 #[derive(Debug)]
 pub struct Recorder {
-    root: PathBuf,
-    spec: DatasetSpec,
+    head: Head,
     encoder: Option<Encoder>,
-    info: Info,
-    tasks: Tasks,
-    stats: Stats,
-    next: NextFiles,
     episode: Option<OpenEpisode>,
     /// Held as long as the recorder lives.
     _lock: File,
@@ -75,24 +78,21 @@ pub struct Recorder {
 struct OpenEpisode {
     task: String,
     rows: EpisodeRows,
+    /// Before the journal, so that encoders end before what they write to.
     cameras: Vec<OpenCamera>,
-    /// Set when rows and frames may have got out of step; such an episode can only be discarded.
-    broken: bool,
+    journal: Journal,
+    mark: EpisodeMark,
+    /// Rows dropped since the last row.
+    dropped: u64,
+    /// Why no more rows are taken although they and their frames may have got out of step.
+    trouble: Option<Error>,
 }
 
 #[derive(Debug)]
 struct OpenCamera {
     key: String,
-    writer: VideoWriter,
+    encoder: PacketEncoder,
     stats: ImageStats,
-    staged: PathBuf,
-}
-
-/// One step of a commit: a flushed file takes its final name.
-#[derive(Debug)]
-struct Move {
-    staged: PathBuf,
-    target: PathBuf,
 }
 
 impl Recorder {
@@ -107,47 +107,37 @@ impl Recorder {
         let encoder = choose_encoder(spec, None)?;
         let lock = lock(root)?;
         let info = Info::new(spec.fps, &spec.robot_type, features(spec, encoder));
-        fsio::replace(&Info::path(root), &info.to_bytes()?)?;
+        let head = Head::new(root, spec, info);
+        // Whatever lies here belongs to no dataset.
+        clear_staging(&head.staging())?;
+        fsio::replace(&Info::path(root), &head.info.to_bytes()?)?;
         Ok(Self {
-            root: root.to_owned(),
-            spec: spec.clone(),
+            head,
             encoder,
-            info,
-            tasks: Tasks::default(),
-            stats: Stats::default(),
-            next: NextFiles {
-                videos: vec![FileIndex::default(); spec.cameras.len()],
-                ..NextFiles::default()
-            },
             episode: None,
             _lock: lock,
         })
     }
 
     /// Appends to the dataset in `root`, ours or LeRobot's; it must have the features of `spec`.
+    ///
+    /// An episode whose saving a crash interrupted is completed. One that was still running is
+    /// [`Error::Unrepaired`]: whether half a demonstration is worth keeping is for a person to say.
     pub fn resume(root: &Path, spec: &DatasetSpec) -> Result<Self> {
         spec.check()?;
-        let info = Info::read(root)?;
+        let mut info = Info::read(root)?;
         let lock = lock(root)?;
         let encoder = choose_encoder(spec, recorded_codec(&info))?;
         check_compatible(root, &info, spec, &features(spec, encoder))?;
-        let episodes = episodes::read_all(root, &info, true)?;
-        let tasks = if info.total_episodes == 0 {
-            Tasks::default()
-        } else {
-            Tasks::read(root)?
-        };
-        let mut stats = Stats::default();
-        episodes.iter().for_each(|e| stats.merge(&e.stats));
-        let next = NextFiles::after(&episodes, spec, info.chunks_size);
+        if crate::repair::complete(root)?.is_some() {
+            info = Info::read(root)?;
+        }
+        if let Some(error) = unsaved(root, &info)? {
+            return Err(error);
+        }
         Ok(Self {
-            root: root.to_owned(),
-            spec: spec.clone(),
+            head: Head::read(root, spec, info)?,
             encoder,
-            info,
-            tasks,
-            stats,
-            next,
             episode: None,
             _lock: lock,
         })
@@ -155,22 +145,28 @@ impl Recorder {
 
     /// The dataset's head: totals so far, features, rate.
     pub fn info(&self) -> &Info {
-        &self.info
+        &self.head.info
     }
 
     /// The dataset's folder.
     pub fn root(&self) -> &Path {
-        &self.root
+        &self.head.root
     }
 
     /// What is being recorded.
     pub fn spec(&self) -> &DatasetSpec {
-        &self.spec
+        &self.head.spec
     }
 
     /// Rows in the episode in progress, if there is one.
     pub fn rows(&self) -> Option<u64> {
         self.episode.as_ref().map(|e| e.rows.len())
+    }
+
+    /// Rows of the episode in progress that are on the disk with all their frames: what a power
+    /// cut at this moment would leave at least.
+    pub fn durable_rows(&self) -> Option<u64> {
+        self.episode.as_ref().map(|e| e.journal.durable())
     }
 
     /// Begins an episode; `task` says in words what the robot is to do.
@@ -185,48 +181,72 @@ impl Recorder {
                 "the task is empty; say what the robot is to do, as policies are trained on it",
             ));
         }
-        self.clear_staging()?;
+        if let Some(error) = unsaved(&self.head.root, &self.head.info)? {
+            return Err(error);
+        }
+        let staging = self.head.staging();
+        clear_staging(&staging)?;
+        let opened = self.open(task);
+        if opened.is_err() {
+            // The first error is the one to report.
+            let _ = clear_staging(&staging);
+        }
+        self.episode = Some(opened?);
+        Ok(())
+    }
+
+    fn open(&self, task: &str) -> Result<OpenEpisode> {
+        let (staging, spec) = (self.head.staging(), &self.head.spec);
+        let header = Header {
+            episode: self.head.info.total_episodes,
+            task: task.to_owned(),
+            spec: spec.clone(),
+        };
+        let files: Vec<PathBuf> = spec
+            .cameras
+            .iter()
+            .map(|camera| stream_path(&staging, &camera.key()))
+            .collect();
+        let journal = Journal::start(&staging, header, &files)?;
         let mut cameras = Vec::new();
-        for camera in &self.spec.cameras {
-            let key = camera.key();
-            let staged = self.staging().join(format!("{key}.mp4"));
+        for (number, (camera, path)) in spec.cameras.iter().zip(&files).enumerate() {
             let encoder = self.encoder.ok_or(Error::NoVideo)?;
-            let video = VideoSpec::recording(camera.width, camera.height, self.spec.fps, encoder);
+            let video = VideoSpec::recording(camera.width, camera.height, spec.fps, encoder);
+            let sink = journal.sink(number as u16);
             cameras.push(OpenCamera {
-                key,
-                writer: VideoWriter::create(&staged, video)?,
+                key: camera.key(),
+                encoder: PacketEncoder::start(path, video, sink)?,
                 stats: ImageStats::default(),
-                staged,
             });
         }
-        let rows = EpisodeRows::new(&self.spec);
-        self.episode = Some(OpenEpisode {
+        Ok(OpenEpisode {
             task: task.to_owned(),
-            rows,
+            rows: EpisodeRows::new(spec),
             cameras,
-            broken: false,
-        });
-        Ok(())
+            journal,
+            mark: EpisodeMark::default(),
+            dropped: 0,
+            trouble: None,
+        })
     }
 
     /// Adds a row with its frames. Waits while an encoder's queue is full.
     ///
-    /// A row that does not fit is refused as a whole and the episode goes on without it; after a
-    /// video error the episode can only be discarded.
+    /// A row that does not fit is refused as a whole and the episode goes on without it. After any
+    /// other error, and after [`Error::EndedEarly`], no more rows are taken:
+    /// [`Self::save_episode`] then saves what was good.
     pub fn add(&mut self, row: Row<'_>) -> Result<()> {
-        let index = self.info.total_episodes;
+        let index = self.head.info.total_episodes;
         let episode = self.episode.as_mut().ok_or(Error::Order {
             problem: "a row came outside an episode; start one first",
         })?;
-        if episode.broken {
-            return Err(Error::Order {
-                problem: "the episode's video failed earlier; discard the episode",
-            });
+        if let Some(problem) = episode.ended() {
+            return Err(Error::EndedEarly { problem });
         }
         let refused = episode
             .rows
             .problem(row.state, row.action, row.extra)
-            .or_else(|| frames_problem(&self.spec, row.frames));
+            .or_else(|| frames_problem(&self.head.spec, row.frames));
         if let Some(problem) = refused {
             return Err(Error::Row {
                 episode: index,
@@ -234,36 +254,72 @@ impl Recorder {
                 problem,
             });
         }
-        // Set until all cameras have their frame, so that no early return leaves them uneven.
-        episode.broken = true;
         for (camera, frame) in episode.cameras.iter_mut().zip(row.frames) {
-            camera.writer.push(frame.clone())?;
+            if let Err(error) = camera.encoder.push(frame.clone()) {
+                let problem = error.to_string();
+                episode.trouble = Some(error);
+                return Err(Error::EndedEarly { problem });
+            }
             camera.stats.add(frame);
         }
-        episode.rows.push(row.state, row.action, row.extra);
-        episode.broken = false;
+        episode.push(row);
         Ok(())
     }
 
+    /// Notes that `rows` rows were dropped, with their frames, before the next one.
+    pub fn note_dropped(&mut self, rows: u64) {
+        if let Some(episode) = &mut self.episode {
+            episode.dropped += rows;
+        }
+    }
+
+    /// Sets how many rows of the episode were dropped in all, those after its last row included.
+    pub(crate) fn set_dropped(&mut self, rows: u64) {
+        if let Some(episode) = &mut self.episode {
+            episode.dropped = rows.saturating_sub(episode.mark.dropped_rows);
+        }
+    }
+
+    /// Ends the episode before its time: no more rows are taken, and when it is saved it is marked
+    /// with `reason`.
+    pub fn end_early(&mut self, reason: &str) {
+        if let Some(episode) = &mut self.episode {
+            let ended = &mut episode.mark.ended_early;
+            ended.get_or_insert_with(|| reason.to_owned());
+        }
+    }
+
     /// Finishes the videos, checks that every camera has as many frames as there are rows, and
-    /// commits the episode. On error the dataset is as it was before the episode.
+    /// commits the episode.
+    ///
+    /// If the disk or an encoder failed, what is good until there is saved and
+    /// [`EpisodeSummary::ended_early`] says why. On error the dataset is as it was before; if the
+    /// episode could not be written for lack of space, it waits for [`crate::repair()`].
     pub fn save_episode(&mut self) -> Result<EpisodeSummary> {
         self.save_stopping_before(None)
     }
 
-    /// Throws the episode in progress away. Without one, does nothing.
+    /// Throws the episode in progress away, or one that could not be saved. Without one, does
+    /// nothing.
     pub fn discard_episode(&mut self) -> Result<()> {
         self.episode = None;
-        self.clear_staging()
+        if Plan::read(&self.head.staging())?.is_some() {
+            // It is saved; only its files are not all in place.
+            return Ok(());
+        }
+        clear_staging(&self.head.staging())
     }
 
     /// Ends the recording; an episode in progress is thrown away. Saved episodes need nothing
     /// more: they were complete when they were saved.
     pub fn finalize(mut self) -> Result<Info> {
-        self.discard_episode()?;
-        let staging = self.staging();
+        let running = self.episode.take().is_some();
+        if !running && let Some(error) = unsaved(&self.head.root, &self.head.info)? {
+            return Err(error);
+        }
+        let staging = self.head.staging();
         std::fs::remove_dir_all(&staging).map_err(Error::io("remove", &staging))?;
-        Ok(self.info)
+        Ok(self.head.info)
     }
 
     /// [`Self::save_episode`]; tests end it before the given step of the commit, as a crash would.
@@ -271,175 +327,120 @@ impl Recorder {
         let episode = self.episode.take().ok_or(Error::Order {
             problem: "there is no episode to save; start one first",
         })?;
-        let staged = self.stage(episode);
-        let (commit, next_state, summary) = match staged {
-            Ok(staged) => staged,
-            Err(error) => {
-                // The first error is the one to report.
-                let _ = self.clear_staging();
-                return Err(error);
-            }
+        let (rows, mark) = (episode.rows.len(), episode.mark_at_end());
+        let finished = episode.finish();
+        let cut_short = finished.is_err();
+        let trouble = match finished.and_then(|finished| self.head.commit(finished, stop)) {
+            Ok(summary) => return Ok(summary),
+            Err(error) => error,
         };
-        for (step, Move { staged, target }) in commit.iter().enumerate() {
-            if stop == Some(step) {
-                return Err(Error::Order {
-                    problem: "stopped by a test",
-                });
-            }
-            fsio::publish(staged, target)?;
+        // Once there is a plan the episode is saved, and repair completes what failed.
+        if stop.is_some() || Plan::read(&self.head.staging())?.is_some() {
+            return Err(trouble);
         }
-        (self.info, self.tasks, self.stats, self.next) = next_state;
-        Ok(summary)
-    }
-
-    /// Writes all files of the episode, flushed, into the staging folder.
-    #[expect(
-        clippy::type_complexity,
-        reason = "what the dataset becomes when the moves are done"
-    )]
-    fn stage(
-        &self,
-        episode: OpenEpisode,
-    ) -> Result<(Vec<Move>, (Info, Tasks, Stats, NextFiles), EpisodeSummary)> {
-        let number = self.info.total_episodes;
-        let rows = episode.rows.len();
         if rows == 0 {
-            return Err(Error::Order {
-                problem: "the episode has no rows; nothing was saved",
-            });
+            clear_staging(&self.head.staging())?;
+            return Err(trouble);
         }
-        if episode.broken {
-            return Err(Error::Order {
-                problem: "the episode's video failed earlier; nothing was saved",
-            });
-        }
-        let mut moves = Vec::new();
-        let mut image_stats = Vec::new();
-        let mut videos = Vec::new();
-        let mut video_bytes = 0;
-        let duration_s = rows as f64 / f64::from(self.spec.fps);
-        // All encoders drain at the same time; the first wait covers most of the others'.
-        for (camera, file) in episode.cameras.into_iter().zip(&self.next.videos) {
-            let finished = camera.writer.finish()?;
-            if finished.frames != rows {
-                return Err(Error::Misaligned {
-                    episode: number,
-                    camera: camera.key,
-                    rows,
-                    frames: finished.frames,
-                });
-            }
-            video_bytes += finished.bytes;
-            moves.push(Move {
-                staged: camera.staged,
-                target: self.root.join(self.info.video_file(&camera.key, *file)?),
-            });
-            image_stats.push((camera.key.clone(), camera.stats.finish()));
-            videos.push(VideoSpan {
-                key: camera.key,
-                file: *file,
-                from_s: 0.0,
-                to_s: duration_s,
-            });
-        }
-        let mut tasks = self.tasks.clone();
-        let (task, _) = tasks.number(&episode.task);
-        let numbering = Numbering {
-            episode: number,
-            first_index: self.info.total_frames,
-            task,
-            fps: self.spec.fps,
+        let rows = if cut_short { u64::MAX } else { rows };
+        self.save_what_is_good(trouble, rows, mark)
+    }
+
+    /// Saves what the journal holds whole, as repair would do after a crash. With fewer than `rows`
+    /// rows the episode is marked.
+    fn save_what_is_good(
+        &mut self,
+        trouble: Error,
+        rows: u64,
+        mark: EpisodeMark,
+    ) -> Result<EpisodeSummary> {
+        let staging = self.head.staging();
+        tracing::warn!("{trouble}; saving what was recorded before");
+        drop_ballast(&staging);
+        let Some(replay) = replay(&staging)?.filter(|replay| replay.rows.len() > 0) else {
+            clear_staging(&staging)?;
+            return Err(trouble);
         };
-        let staged_data = self.staging().join("data.parquet");
-        let column_stats = episode.rows.write(&staged_data, numbering)?;
-        let data = self.root.join(self.info.data_file(self.next.data)?);
-        let video_targets: Vec<PathBuf> = moves.iter().map(|m| m.target.clone()).collect();
-        moves.push(Move {
-            staged: staged_data,
-            target: data.clone(),
+        let mut finished = replay.finish(&staging)?;
+        let gaps = std::mem::take(&mut finished.mark.gaps);
+        finished.mark = EpisodeMark { gaps, ..mark };
+        if finished.rows.len() < rows {
+            finished.mark.ended_early = Some(trouble.to_string());
+        }
+        self.head.commit(finished, None)
+    }
+}
+
+impl OpenEpisode {
+    /// Why no more rows are taken.
+    fn ended(&self) -> Option<String> {
+        let ended = self.trouble.as_ref().map(Error::to_string);
+        ended
+            .or_else(|| self.journal.failure())
+            .or_else(|| self.mark.ended_early.clone())
+    }
+
+    fn push(&mut self, row: Row<'_>) {
+        let number = self.rows.len();
+        let dropped = std::mem::take(&mut self.dropped);
+        self.mark.gap(number, dropped);
+        self.rows.push(row.state, row.action, row.extra);
+        self.journal.row(RowRecord {
+            number,
+            dropped_before: u32::try_from(dropped).unwrap_or(u32::MAX),
+            state: row.state.to_vec(),
+            action: row.action.to_vec(),
+            extra: row.extra.to_vec(),
         });
-        let entry = Episode {
-            index: number,
-            tasks: vec![episode.task.clone()],
-            length: rows,
-            data: self.next.data,
-            from_index: self.info.total_frames,
-            to_index: self.info.total_frames + rows,
-            videos,
-            stats: in_feature_order(&self.info.features, column_stats, image_stats),
-            meta: self.next.meta,
-        };
-        let next_state = self.stage_metadata(&entry, tasks, &mut moves)?;
-        let summary = EpisodeSummary {
-            episode: number,
-            task: episode.task,
-            rows,
-            duration_s,
-            data,
-            videos: video_targets,
-            video_bytes,
-        };
-        Ok((moves, next_state, summary))
     }
 
-    /// Writes the metadata as it will be, in the order in which it must appear: what is referred to
-    /// before what refers to it, and the count of episodes last.
-    fn stage_metadata(
-        &self,
-        entry: &Episode,
-        tasks: Tasks,
-        moves: &mut Vec<Move>,
-    ) -> Result<(Info, Tasks, Stats, NextFiles)> {
-        let staging = self.staging();
-        let mut stage = |name: &str, target: PathBuf| {
-            let staged = staging.join(name);
-            moves.push(Move {
-                staged: staged.clone(),
-                target,
-            });
-            staged
-        };
-        tasks.write(&stage("tasks.parquet", Tasks::path(&self.root)))?;
-        episodes::write(
-            &stage(
-                "episode.parquet",
-                self.root.join(episodes_file(entry.meta)?),
-            ),
-            entry,
-        )?;
-        let mut stats = self.stats.clone();
-        stats.merge(&entry.stats);
-        fsio::write_synced(
-            &stage("stats.json", self.root.join("meta/stats.json")),
-            &stats.to_bytes()?,
-        )?;
-        let mut info = self.info.clone();
-        info.total_episodes += 1;
-        info.total_frames += entry.length;
-        info.total_tasks = tasks.sentences().len() as u64;
-        info.update_splits();
-        fsio::write_synced(
-            &stage("info.json", Info::path(&self.root)),
-            &info.to_bytes()?,
-        )?;
-        let next = self.next.advanced(info.chunks_size);
-        Ok((info, tasks, stats, next))
+    fn mark_at_end(&self) -> EpisodeMark {
+        let mut mark = self.mark.clone();
+        // After the last row there is none to stand before.
+        mark.dropped_rows += self.dropped;
+        mark
     }
 
-    fn staging(&self) -> PathBuf {
-        self.root.join(STAGING)
-    }
-
-    /// Empties the staging folder, the lock file excepted.
-    fn clear_staging(&self) -> Result<()> {
-        let staging = self.staging();
-        for entry in std::fs::read_dir(&staging).map_err(Error::io("list", &staging))? {
-            let path = entry.map_err(Error::io("list", &staging))?.path();
-            if path.file_name().is_some_and(|name| name != "lock") {
-                std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+    /// Ends encoders and journal and finishes the videos. On error the journal is whole all the
+    /// same.
+    fn finish(self) -> Result<Finished> {
+        let (mark, mut trouble) = (self.mark_at_end(), self.trouble);
+        let mut cameras = Vec::new();
+        // All are asked to end, whatever happened to one of them.
+        for camera in self.cameras {
+            if let Err(error) = camera.encoder.finish() {
+                trouble.get_or_insert(error);
             }
+            cameras.push((camera.key, camera.stats.finish()));
         }
-        Ok(())
+        let Closed {
+            streams,
+            rows,
+            failure,
+        } = self.journal.close()?;
+        if let Some(error) = failure.or(trouble) {
+            return Err(error);
+        }
+        if rows != self.rows.len() {
+            return Err(Error::Thread {
+                problem: format!("the journal has {rows} of {} rows", self.rows.len()),
+            });
+        }
+        let mut videos = Vec::new();
+        for ((key, stats), stream) in cameras.into_iter().zip(streams) {
+            videos.push(FinishedCamera {
+                staged: format!("{key}.mp4").into(),
+                key,
+                video: stream.finish()?,
+                stats,
+            });
+        }
+        Ok(Finished {
+            task: self.task,
+            rows: self.rows,
+            videos,
+            mark,
+        })
     }
 }
 
@@ -466,18 +467,6 @@ fn frames_problem(spec: &DatasetSpec, frames: &[Arc<Frame>]) -> Option<String> {
             )
         })
     })
-}
-
-fn in_feature_order(
-    features: &Features,
-    columns: Stats,
-    images: Vec<(String, crate::stats::FeatureStats)>,
-) -> Stats {
-    let mut all = columns.0;
-    all.extend(images);
-    let place = |name: &str| features.0.iter().position(|(n, _)| n == name);
-    all.sort_by_key(|(name, _)| place(name));
-    Stats(all)
 }
 
 #[cfg(test)]

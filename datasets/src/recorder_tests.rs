@@ -3,6 +3,8 @@
 use super::*;
 use crate::features::{Codec, ExtraSpec};
 use crate::reader::Dataset;
+use crate::resume::STAGING;
+use crate::{EpisodeMarks, RepairOptions, repair};
 
 fn spec() -> DatasetSpec {
     DatasetSpec {
@@ -102,46 +104,195 @@ fn resumed_dataset_equals_one_made_at_once() {
     }
 }
 
+/// Saved before the crash: one episode of 5 rows. In progress: one of 7.
+fn interrupted(step: usize) -> (tempfile::TempDir, bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
+    fill(&mut recorder, "pick", 5, 0.0);
+    recorder.save_episode().unwrap();
+    fill(&mut recorder, "another task", 7, 50.0);
+    let interrupted = recorder.save_stopping_before(Some(step)).is_err();
+    (dir, interrupted)
+}
+
+fn third_episode_follows(root: &Path) {
+    let mut recorder = Recorder::resume(root, &spec()).unwrap();
+    fill(&mut recorder, "third", 2, 90.0);
+    let summary = recorder.save_episode().unwrap();
+    recorder.finalize().unwrap();
+    let dataset = Dataset::open(root).unwrap();
+    let actions = dataset.actions(summary.episode).unwrap();
+    assert_eq!(actions.values, [180.0, 0.5, 182.0, 0.5]);
+    let task = dataset
+        .series(summary.episode, "task_index")
+        .unwrap()
+        .values[0] as usize;
+    assert_eq!(dataset.tasks()[task], "third");
+}
+
 #[test]
-fn interrupted_commit_leaves_earlier_episodes_and_can_be_resumed() {
+fn interrupted_commit_leaves_earlier_episodes_and_repair_completes_it() {
     for step in 0.. {
-        let dir = tempfile::tempdir().unwrap();
-        let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
-        fill(&mut recorder, "pick", 5, 0.0);
-        recorder.save_episode().unwrap();
-        fill(&mut recorder, "another task", 7, 50.0);
-        let interrupted = recorder.save_stopping_before(Some(step)).is_err();
-        drop(recorder);
-        if !interrupted {
-            assert_eq!(step, 5, "data, tasks, episode, stats, info");
+        let (dir, stopped) = interrupted(step);
+        if !stopped {
+            assert_eq!(step, 6, "plan, data, tasks, episode, stats, info");
             return;
         }
         let dataset = Dataset::open(dir.path()).unwrap();
         assert_eq!(dataset.episodes().len(), 1, "before step {step}");
         assert_eq!(dataset.actions(0).unwrap().len(), 5);
 
-        let mut recorder = Recorder::resume(dir.path(), &spec()).unwrap();
-        fill(&mut recorder, "third", 2, 90.0);
-        recorder.save_episode().unwrap();
-        recorder.finalize().unwrap();
+        let report = repair(dir.path(), RepairOptions::default()).unwrap();
+        let found = if step == 0 {
+            &report.recovered
+        } else {
+            &report.completed
+        };
+        let found = found.as_ref().unwrap();
+        assert_eq!((found.episode, found.rows), (1, 7), "step {step}");
+        assert_eq!((found.task.as_str(), report.episodes), ("another task", 2));
         let dataset = Dataset::open(dir.path()).unwrap();
-        assert_eq!(
-            dataset.actions(1).unwrap().values,
-            [180.0, 0.5, 182.0, 0.5],
-            "after step {step}"
-        );
-        let task = dataset.series(1, "task_index").unwrap().values[0] as usize;
-        assert_eq!(dataset.tasks()[task], "third");
+        assert_eq!(dataset.actions(1).unwrap().row(6), Some(&[112.0, 0.5][..]));
+        let marks = EpisodeMarks::read(dir.path()).unwrap();
+        assert_eq!(marks.episodes.contains_key(&1), step == 0);
+
+        let again = repair(dir.path(), RepairOptions::default()).unwrap();
+        assert!(again.is_clean() && again.episodes == 2, "{again:?}");
+        assert!(!dir.path().join(STAGING).exists());
+        third_episode_follows(dir.path());
     }
 }
 
 #[test]
-fn abandoned_episode_leaves_no_trace() {
+fn resuming_completes_what_was_saved_and_asks_about_what_was_not() {
+    let (dir, _) = interrupted(3);
+    third_episode_follows(dir.path());
+    assert_eq!(Dataset::open(dir.path()).unwrap().episodes().len(), 3);
+
+    let (dir, _) = interrupted(0);
+    let refused = Recorder::resume(dir.path(), &spec());
+    assert!(
+        matches!(&refused, Err(Error::Unrepaired { rows: 7, task, .. }) if task == "another task"),
+        "{refused:?}"
+    );
+    let throw_away = RepairOptions {
+        keep_running: false,
+    };
+    let report = repair(dir.path(), throw_away).unwrap();
+    assert_eq!((report.discarded_rows, report.episodes), (Some(7), 1));
+    third_episode_follows(dir.path());
+    assert_eq!(Dataset::open(dir.path()).unwrap().episodes().len(), 2);
+}
+
+#[test]
+fn repair_waits_for_the_recorder_and_leaves_sound_datasets_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(repair(dir.path(), RepairOptions::default()).is_err());
+    assert!(!dir.path().join(STAGING).exists(), "no dataset, no traces");
+    let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
+    fill(&mut recorder, "pick", 5, 0.0);
+    assert!(matches!(
+        repair(dir.path(), RepairOptions::default()),
+        Err(Error::Locked { .. })
+    ));
+    recorder.save_episode().unwrap();
+    recorder.finalize().unwrap();
+    let report = repair(dir.path(), RepairOptions::default()).unwrap();
+    assert!(report.is_clean() && report.episodes == 1);
+}
+
+#[test]
+fn repair_removes_what_an_older_version_left_half_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
+    fill(&mut recorder, "pick", 5, 0.0);
+    recorder.save_episode().unwrap();
+    let head = std::fs::read(Info::path(dir.path())).unwrap();
+    fill(&mut recorder, "pick", 5, 0.0);
+    recorder.save_episode().unwrap();
+    drop(recorder);
+    std::fs::write(Info::path(dir.path()), head).unwrap();
+    let report = repair(dir.path(), RepairOptions::default()).unwrap();
+    let removed: Vec<&str> = report.removed.iter().filter_map(|p| p.to_str()).collect();
+    assert_eq!(
+        removed,
+        [
+            "meta/episodes/chunk-000/file-001.parquet",
+            "data/chunk-000/file-001.parquet"
+        ]
+    );
+    assert_eq!(
+        Dataset::open(dir.path()).unwrap().actions(0).unwrap().len(),
+        5
+    );
+}
+
+#[test]
+fn damaged_journals_are_recovered_up_to_the_damage() {
+    let (dir, _) = interrupted(0);
+    let journal = dir.path().join(STAGING).join("rows.journal");
+    let whole = std::fs::read(&journal).unwrap();
+    let mut best = 0;
+    for cut in (0..=whole.len()).step_by(13) {
+        std::fs::write(&journal, &whole[..cut]).unwrap();
+        let rows = match Recorder::resume(dir.path(), &spec()) {
+            Err(Error::Unrepaired { rows, .. }) => rows,
+            Ok(_) => 0,
+            Err(other) => panic!("{other}"),
+        };
+        assert!(rows >= best, "more bytes, fewer rows");
+        best = rows;
+    }
+    std::fs::write(&journal, &whole[..whole.len() - 1]).unwrap();
+    let report = repair(dir.path(), RepairOptions::default()).unwrap();
+    assert_eq!(report.recovered.unwrap().rows, 6);
+    assert_eq!(
+        Dataset::open(dir.path()).unwrap().actions(1).unwrap().len(),
+        6
+    );
+}
+
+#[test]
+fn abandoned_episode_leaves_no_trace_in_the_dataset() {
     let dir = tempfile::tempdir().unwrap();
     let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
     fill(&mut recorder, "pick", 5, 0.0);
     drop(recorder);
     assert_eq!(Dataset::open(dir.path()).unwrap().episodes().len(), 0);
+}
+
+#[test]
+fn dropped_rows_and_early_ends_are_marked() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
+    fill(&mut recorder, "pick", 3, 0.0);
+    recorder.save_episode().unwrap();
+    assert!(!EpisodeMarks::path(dir.path()).exists());
+    let row = Row {
+        state: &[0.0; 2],
+        action: &[0.0; 2],
+        extra: &[0.0],
+        frames: &[],
+    };
+    recorder.start_episode("pick").unwrap();
+    recorder.add(row).unwrap();
+    recorder.note_dropped(4);
+    recorder.add(row).unwrap();
+    recorder.note_dropped(2);
+    recorder.end_early("the camera was unplugged");
+    assert!(matches!(recorder.add(row), Err(Error::EndedEarly { .. })));
+    let summary = recorder.save_episode().unwrap();
+    assert_eq!((summary.rows, summary.dropped_rows), (2, 6));
+    recorder.finalize().unwrap();
+    let marks = EpisodeMarks::read(dir.path()).unwrap();
+    let mark = &marks.episodes[&1];
+    assert_eq!((mark.dropped_rows, mark.gaps.len()), (6, 1));
+    assert_eq!((mark.gaps[0].before_row, mark.gaps[0].rows), (1, 4));
+    assert_eq!(
+        mark.ended_early.as_deref(),
+        Some("the camera was unplugged")
+    );
+    assert!(marks.episodes.len() == 1 && !mark.recovered);
 }
 
 #[test]
@@ -243,4 +394,127 @@ fn info_json_is_lerobots_to_the_byte() {
         "    \"total_episodes\": 0,\n    \"total_frames\": 0,\n    \"total_tasks\": 0,\n    \"chunks_size\": 1000,\n    \"data_files_size_in_mb\": 100,\n    \"video_files_size_in_mb\": 200,\n    \"data_path\": \"data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet\",\n    \"video_path\": null,\n    \"robot_type\": \"so101_follower\",\n    \"splits\": {\n        \"train\": \"0:0\"\n    }\n}",
     );
     assert!(text.starts_with(start) && text.ends_with(end), "{text}");
+}
+
+#[cfg(feature = "gstreamer")]
+mod with_cameras {
+    use super::*;
+    use crate::features::CameraSpec;
+    use crate::mp4;
+    use crate::video::VideoReader;
+
+    fn two_cameras() -> DatasetSpec {
+        let camera = |name: &str| CameraSpec {
+            name: name.into(),
+            width: 96,
+            height: 64,
+        };
+        DatasetSpec {
+            cameras: vec![camera("front"), camera("wrist")],
+            codec: Codec::H264,
+            ..spec()
+        }
+    }
+
+    /// Adds a row whose pictures carry its number in six bars, a bit each.
+    fn add(recorder: &mut Recorder, number: u8) -> Result<()> {
+        let row: Vec<u8> = (0..96)
+            .flat_map(|x| [number >> (x / 16) & 1; 3].map(|bit| 255 * bit))
+            .collect();
+        let frame = Arc::new(Frame::new(96, 64, row.repeat(64)));
+        recorder.add(Row {
+            state: &[f32::from(number), 0.0],
+            action: &[0.0; 2],
+            extra: &[0.0],
+            frames: &[frame.clone(), frame],
+        })
+    }
+
+    /// Decodes a video whose frames carry their place, and counts them.
+    fn frames_in_order(video: &Path) -> u64 {
+        let mut reader = VideoReader::open(video).unwrap();
+        let mut frames = 0;
+        while let Some(picture) = reader.next_picture().unwrap() {
+            let bit = |bar: usize| u64::from(picture.rgb[3 * (32 * 96 + 16 * bar + 8)] > 127);
+            let number: u64 = (0..6).map(|bar| bit(bar) << bar).sum();
+            assert_eq!(number, frames);
+            frames += 1;
+        }
+        frames
+    }
+
+    #[test]
+    fn failed_encoder_ends_the_episode_with_what_is_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut recorder = Recorder::create(dir.path(), &two_cameras()).unwrap();
+        recorder.start_episode("pick").unwrap();
+        for i in 0..40 {
+            add(&mut recorder, i).unwrap();
+        }
+        while recorder.durable_rows() < Some(30) {
+            std::thread::yield_now();
+        }
+        let durable = recorder.durable_rows().unwrap();
+        recorder.episode.as_ref().unwrap().cameras[1]
+            .encoder
+            .break_down();
+        let refused = (0..100).find_map(|_| add(&mut recorder, 41).err());
+        assert!(matches!(refused, Some(Error::EndedEarly { .. })));
+        let summary = recorder.save_episode().unwrap();
+        assert!(summary.rows >= durable && summary.rows <= 40);
+        assert!(summary.ended_early.unwrap().contains("encoder"));
+        for video in &summary.videos {
+            assert_eq!(frames_in_order(video), summary.rows);
+        }
+        let dataset = Dataset::open(dir.path()).unwrap();
+        assert_eq!(dataset.states(0).unwrap().len() as u64, summary.rows);
+        // The next episode has encoders of its own.
+        recorder.start_episode("pick").unwrap();
+        add(&mut recorder, 0).unwrap();
+        assert_eq!(recorder.save_episode().unwrap().ended_early, None);
+    }
+
+    #[test]
+    fn every_encoder_fills_the_journal() {
+        for encoder in [Encoder::X264, Encoder::OpenH264, Encoder::Aom] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut recorder = Recorder::create(dir.path(), &two_cameras()).unwrap();
+            recorder.encoder = Some(encoder);
+            recorder.start_episode("pick").unwrap();
+            (0..20).for_each(|i| add(&mut recorder, i).unwrap());
+            let summary = recorder.save_episode().unwrap();
+            for video in &summary.videos {
+                assert_eq!(frames_in_order(video), 20, "{encoder:?}");
+                assert!(mp4::probe(video).unwrap().index_first);
+            }
+        }
+    }
+
+    #[test]
+    fn frames_damaged_on_the_disk_end_the_recovered_episode() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut recorder = Recorder::create(dir.path(), &two_cameras()).unwrap();
+        recorder.start_episode("pick").unwrap();
+        (0..40).for_each(|i| add(&mut recorder, i).unwrap());
+        while recorder.durable_rows() < Some(40) {
+            std::thread::yield_now();
+        }
+        drop(recorder);
+        let staged = dir
+            .path()
+            .join(STAGING)
+            .join("observation.images.wrist.mp4");
+        let mut bytes = std::fs::read(&staged).unwrap();
+        let middle = bytes.len() - 300;
+        bytes[middle] ^= 1;
+        std::fs::write(&staged, bytes).unwrap();
+        let report = repair(dir.path(), RepairOptions::default()).unwrap();
+        let recovered = report.recovered.unwrap();
+        assert!((1..40).contains(&recovered.rows), "{recovered:?}");
+        assert_eq!(recovered.rows + recovered.rows_without_frames, 40);
+        let dataset = Dataset::open(dir.path()).unwrap();
+        for (_, video) in dataset.video_files(0).unwrap() {
+            assert_eq!(frames_in_order(&video), recovered.rows);
+        }
+    }
 }

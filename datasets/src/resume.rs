@@ -6,6 +6,8 @@ use crate::error::{Error, Result};
 use crate::features::{Codec, DatasetSpec, Features};
 use crate::fsio;
 use crate::info::{FileIndex, Info};
+use crate::journal::plan::Plan;
+use crate::journal::replay::replay;
 use crate::video::{Encoder, VideoSpec, pick_encoder};
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -134,6 +136,23 @@ pub(crate) fn check_compatible(
         }
     }
     Ok(())
+}
+
+/// The error that says what a crash left, if it left an episode that could be recovered.
+pub(crate) fn unsaved(root: &Path, info: &Info) -> Result<Option<Error>> {
+    let staging = root.join(STAGING);
+    let unrepaired = |rows, task: String| {
+        Some(Error::Unrepaired {
+            root: root.to_owned(),
+            rows,
+            task,
+        })
+    };
+    if let Some(plan) = Plan::read(&staging)? {
+        return Ok(unrepaired(plan.rows, plan.task));
+    }
+    let found = replay(&staging)?.filter(|replay| replay.is_of(info));
+    Ok(found.and_then(|replay| unrepaired(replay.rows.len(), replay.header.task)))
 }
 
 /// Makes the staging folder and claims the dataset for this process.

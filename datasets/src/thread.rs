@@ -1,17 +1,18 @@
 //! The recorder on a thread of its own, fed by the control loop through a wait-free ring.
 //!
 //! The loop offers rows: fixed-size values and shared frames, no allocation, no lock, no wait.
-//! When the ring is full the row is dropped with its frames and counted, so that rows and frames
-//! always stay together; the ring is long enough that this takes seconds of a stuck disk.
+//! When the ring is full the row is dropped with its frames, counted and marked in the dataset (see
+//! [`crate::EpisodeMarks`]), so that rows and frames always stay together; the ring is long enough
+//! that this takes seconds of a stuck disk. [`Overload`] chooses otherwise.
 
 use crate::error::{Error, Result};
 use crate::recorder::{EpisodeSummary, Recorder, Row};
 use rtrb::{Consumer, Producer, RingBuffer};
 use sinew_runtime::frame::Frame;
 use sinew_runtime::joints::MAX_JOINTS;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -51,17 +52,40 @@ impl Default for LoopRow {
 pub enum Offered {
     /// On its way to the disk.
     Taken,
-    /// No episode is being recorded.
+    /// No episode is being recorded, or it ended early.
     Idle,
     /// The ring was full; counted in [`SavedEpisode::dropped_rows`].
     Dropped,
 }
 
+/// What happens when the recorder cannot keep up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overload {
+    /// Rows are dropped with their frames, counted, and the episode is marked with the places.
+    #[default]
+    DropRows,
+    /// The episode ends before the first row that would be dropped.
+    EndEpisode,
+}
+
+/// A row in the ring.
+#[derive(Debug)]
+struct Offer {
+    take: u64,
+    /// Rows dropped since the one before.
+    dropped_before: u64,
+    row: LoopRow,
+}
+
 /// The loop's end.
 #[derive(Debug)]
 pub struct RowSender {
-    ring: Producer<(u64, LoopRow)>,
+    ring: Producer<Offer>,
     shared: Arc<Shared>,
+    /// Take of the last offer.
+    take: u64,
+    /// Rows of that take dropped since the last that the ring took.
+    dropped: u64,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +94,17 @@ struct Shared {
     take: AtomicU64,
     /// Rows dropped in this take.
     dropped: AtomicU64,
+    /// Why the take ended before it was to end.
+    ended_early: Mutex<Option<String>>,
+}
+
+impl Shared {
+    fn set_ended(&self, reason: Option<String>) {
+        *self
+            .ended_early
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = reason;
+    }
 }
 
 impl RowSender {
@@ -79,10 +114,20 @@ impl RowSender {
         if take == 0 {
             return Offered::Idle;
         }
-        if self.ring.push((take, row)).is_err() {
+        if self.take != take {
+            (self.take, self.dropped) = (take, 0);
+        }
+        let offer = Offer {
+            take,
+            dropped_before: self.dropped,
+            row,
+        };
+        if self.ring.push(offer).is_err() {
+            self.dropped += 1;
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             return Offered::Dropped;
         }
+        self.dropped = 0;
         Offered::Taken
     }
 }
@@ -109,11 +154,21 @@ enum Command {
 pub struct RecorderThread {
     commands: SyncSender<Command>,
     thread: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
 }
 
 impl RecorderThread {
     /// Moves `recorder` to a new thread behind a ring of `ring_rows` rows.
     pub fn spawn(recorder: Recorder, ring_rows: usize) -> Result<(Self, RowSender)> {
+        Self::spawn_with(recorder, ring_rows, Overload::default())
+    }
+
+    /// [`Self::spawn`] with another policy for a recorder that cannot keep up.
+    pub fn spawn_with(
+        recorder: Recorder,
+        ring_rows: usize,
+        overload: Overload,
+    ) -> Result<(Self, RowSender)> {
         let spec = recorder.spec();
         let (joints, extra) = (
             spec.state_names.len().max(spec.action_names.len()),
@@ -133,6 +188,7 @@ impl RecorderThread {
             recorder,
             ring: consumer,
             shared: shared.clone(),
+            overload,
             take: 0,
             failure: None,
         };
@@ -146,10 +202,13 @@ impl RecorderThread {
             Self {
                 commands,
                 thread: Some(thread),
+                shared: shared.clone(),
             },
             RowSender {
                 ring: producer,
                 shared,
+                take: 0,
+                dropped: 0,
             },
         ))
     }
@@ -161,7 +220,8 @@ impl RecorderThread {
 
     /// Stops taking rows, records those in the ring, and commits the episode.
     ///
-    /// If a row could not be recorded, the episode is discarded and the error says why.
+    /// If the disk filled up, a camera was lost or an encoder failed, what was good until then is
+    /// saved and [`EpisodeSummary::ended_early`] says why. When nothing was good, the error does.
     pub fn save_episode(&self) -> Result<SavedEpisode> {
         self.ask(Command::Save)
     }
@@ -182,6 +242,13 @@ impl RecorderThread {
         info
     }
 
+    /// Why the episode in progress takes no more rows, although nobody ended it. Save it to keep
+    /// what came before.
+    pub fn ended_early(&self) -> Option<String> {
+        let ended = self.shared.ended_early.lock();
+        ended.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn ask<T>(&self, command: impl FnOnce(SyncSender<Result<T>>) -> Command) -> Result<T> {
         let gone = || Error::Thread {
             problem: "it ended earlier; see the log".into(),
@@ -194,10 +261,11 @@ impl RecorderThread {
 
 struct Worker {
     recorder: Recorder,
-    ring: Consumer<(u64, LoopRow)>,
+    ring: Consumer<Offer>,
     shared: Arc<Shared>,
+    overload: Overload,
     take: u64,
-    /// Why the take cannot be saved any more.
+    /// Why the take ended early.
     failure: Option<Error>,
 }
 
@@ -235,6 +303,7 @@ impl Worker {
         self.recorder.start_episode(task)?;
         self.take += 1;
         self.failure = None;
+        self.shared.set_ended(None);
         self.shared.dropped.store(0, Ordering::Relaxed);
         self.shared.take.store(self.take, Ordering::Release);
         Ok(())
@@ -242,14 +311,19 @@ impl Worker {
 
     fn save(&mut self) -> Result<SavedEpisode> {
         self.close();
-        if let Some(failure) = self.failure.take() {
+        let dropped_rows = self.shared.dropped.load(Ordering::Relaxed);
+        if let Some(failure) = self.failure.take()
+            && self.recorder.rows() == Some(0)
+        {
             self.recorder.discard_episode()?;
             return Err(failure);
         }
+        // The ring's own count includes those after the last row, which no row tells of.
+        self.recorder.set_dropped(dropped_rows);
         let summary = self.recorder.save_episode()?;
         Ok(SavedEpisode {
             summary,
-            dropped_rows: self.shared.dropped.load(Ordering::Relaxed),
+            dropped_rows,
         })
     }
 
@@ -260,12 +334,38 @@ impl Worker {
     }
 
     fn drain(&mut self) {
-        while let Ok((take, row)) = self.ring.pop() {
+        while let Ok(offer) = self.ring.pop() {
             // A row that was on its way when its take ended belongs to no other.
-            if take == self.take && self.failure.is_none() && self.recorder.rows().is_some() {
-                self.failure = self.add(row).err();
+            let wanted = offer.take == self.take && self.recorder.rows().is_some();
+            if wanted
+                && self.failure.is_none()
+                && let Err(failure) = self.take_row(offer)
+            {
+                self.end(failure);
             }
         }
+    }
+
+    fn take_row(&mut self, offer: Offer) -> Result<()> {
+        if offer.dropped_before > 0 && self.overload == Overload::EndEpisode {
+            return Err(Error::EndedEarly {
+                problem: "the machine could not keep up with recording".into(),
+            });
+        }
+        self.recorder.note_dropped(offer.dropped_before);
+        self.add(offer.row)
+    }
+
+    /// Takes no more rows of this take; those before `failure` can be saved.
+    fn end(&mut self, failure: Error) {
+        self.shared.take.store(0, Ordering::Release);
+        let reason = match &failure {
+            Error::EndedEarly { problem } => problem.clone(),
+            other => other.to_string(),
+        };
+        self.recorder.end_early(&reason);
+        self.shared.set_ended(Some(reason));
+        self.failure = Some(failure);
     }
 
     fn add(&mut self, row: LoopRow) -> Result<()> {

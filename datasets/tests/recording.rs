@@ -5,7 +5,10 @@
 mod support;
 
 use sinew_datasets::video::{VideoReader, side_by_side_mp4};
-use sinew_datasets::{Codec, Dataset, Error, LoopRow, Offered, Recorder, RecorderThread, Row, mp4};
+use sinew_datasets::{
+    Codec, Dataset, EpisodeMarks, Error, LoopRow, Offered, Overload, Recorder, RecorderThread, Row,
+    mp4,
+};
 use sinew_runtime::frame::Frame;
 use std::path::Path;
 use std::sync::Arc;
@@ -211,6 +214,83 @@ fn full_ring_drops_whole_rows_and_counts_them() {
         (saved.summary.rows, saved.dropped_rows),
         (taken, 5000 - taken)
     );
+    assert_eq!(saved.summary.dropped_rows, saved.dropped_rows);
+    // The mark says where: row for row, what was taken and what is missing alternate as offered.
+    let marks = EpisodeMarks::read(dir.path()).unwrap();
+    let mut expected = Vec::new();
+    let (mut row, mut missing) = (0, 0);
+    for offer in &offered {
+        match offer {
+            Offered::Taken => {
+                if missing > 0 {
+                    expected.push((row, missing));
+                }
+                (row, missing) = (row + 1, 0);
+            }
+            _ => missing += 1,
+        }
+    }
+    let gaps: Vec<(u64, u64)> = marks.episodes[&0]
+        .gaps
+        .iter()
+        .map(|gap| (gap.before_row, gap.rows))
+        .collect();
+    // That many are kept; a machine in this state has other worries.
+    expected.truncate(1000);
+    assert_eq!(gaps, expected);
+}
+
+#[test]
+fn overload_can_end_the_episode_instead() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut small = spec(Codec::H264);
+    small.cameras.clear();
+    let recorder = Recorder::create(dir.path(), &small).unwrap();
+    let (control, mut rows) =
+        RecorderThread::spawn_with(recorder, 4, Overload::EndEpisode).unwrap();
+    control.start_episode("pick").unwrap();
+    let offered: Vec<Offered> = (0..5000).map(|_| rows.offer(LoopRow::default())).collect();
+    let before = offered.iter().position(|o| *o == Offered::Dropped).unwrap() as u64;
+    let saved = control.save_episode().unwrap();
+    assert_eq!(saved.summary.rows, before);
+}
+
+#[test]
+fn lost_camera_ends_the_episode_with_what_is_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Recorder::create(dir.path(), &spec(Codec::H264)).unwrap();
+    let (control, mut rows) = RecorderThread::spawn(recorder, 256).unwrap();
+    control.start_episode("pick").unwrap();
+    let frame = |camera, i| {
+        let number = support::counter(0, camera, i);
+        Some(Arc::new(counter_frame(320, 240, number)))
+    };
+    for i in 0..40 {
+        let mut row = LoopRow::default();
+        row.frames[0] = frame(0, i);
+        // The second camera is unplugged after 25 frames.
+        row.frames[1] = if i < 25 { frame(1, i) } else { None };
+        rows.offer(row);
+    }
+    while control.ended_early().is_none() {
+        std::thread::yield_now();
+    }
+    assert_eq!(rows.offer(LoopRow::default()), Offered::Idle);
+    let saved = control.save_episode().unwrap();
+    assert_eq!(saved.summary.rows, 25);
+    let reason = saved.summary.ended_early.unwrap();
+    assert!(reason.contains("1 frames for 2 cameras"), "{reason}");
+    for (camera, video) in saved.summary.videos.iter().enumerate() {
+        let expected: Vec<u32> = (0..25)
+            .map(|i| support::counter(0, camera as u32, i))
+            .collect();
+        assert_eq!(counters(video, 30), expected);
+    }
+    let marks = EpisodeMarks::read(dir.path()).unwrap();
+    assert_eq!(marks.episodes[&0].ended_early, Some(reason));
+    control.start_episode("pick").unwrap();
+    assert_eq!(control.ended_early(), None);
+    control.finish().unwrap();
 }
 
 #[test]

@@ -9,7 +9,9 @@ use crate::report;
 use crate::session::{Rates, Session, SessionReport, Setup};
 use crate::world::World;
 use anyhow::{Context, Result};
-use sinew_datasets::{Recorder, RecorderThread, SavedEpisode};
+use sinew_datasets::{
+    DatasetSpec, Error, Recorder, RecorderThread, RepairOptions, SavedEpisode, repair,
+};
 use sinew_drivers::teleop::EpisodeCommand;
 use sinew_runtime::stop::{StopCause, StopToken};
 use std::sync::Arc;
@@ -31,6 +33,8 @@ pub(crate) struct EpisodeResult {
     /// Whether the simulated task was done at the end; absent on a real robot.
     pub(crate) success: Option<bool>,
     pub(crate) dropped_rows: u64,
+    /// Why it ended before it was to end: a full disk, a lost camera, a failed encoder.
+    pub(crate) ended_early: Option<String>,
     pub(crate) saved_in_ms: f64,
 }
 
@@ -75,6 +79,9 @@ pub(crate) fn print_episodes(episodes: &[EpisodeResult]) {
             episode.dropped_rows,
             episode.saved_in_ms
         );
+        if let Some(reason) = &episode.ended_early {
+            println!("episode {} ended early: {reason}", episode.index);
+        }
     }
 }
 
@@ -106,7 +113,7 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
     // in the way of the corrected command.
     let spec = recording::spec(&rig, &world, args.fps, args.codec.into());
     let recorder = if args.resume && args.dataset.join("meta/info.json").exists() {
-        Recorder::resume(&args.dataset, &spec).map_err(usage)?
+        resume(&args.dataset, &spec)?
     } else {
         Recorder::create(&args.dataset, &spec).map_err(usage)?
     };
@@ -147,6 +154,24 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
         session,
         cause,
     })
+}
+
+/// Goes on with a dataset. What a crashed session was recording becomes an episode of its own, which
+/// is said, and marked in the dataset: it can be deleted, whereas what was thrown away is gone.
+fn resume(root: &std::path::Path, spec: &DatasetSpec) -> Result<Recorder> {
+    match Recorder::resume(root, spec) {
+        Err(Error::Unrepaired { .. }) => {
+            let report = repair(root, RepairOptions::default())?;
+            for episode in report.completed.iter().chain(&report.recovered) {
+                eprintln!(
+                    "recovered episode {} of a session that crashed: {} rows, task \"{}\"",
+                    episode.episode, episode.rows, episode.task
+                );
+            }
+            Recorder::resume(root, spec).map_err(usage)
+        }
+        other => other.map_err(usage),
+    }
 }
 
 fn incomplete(counts: &Arc<Counts>) -> u64 {
@@ -249,6 +274,7 @@ impl Takes<'_> {
                 return TakeEnd::Quit;
             }
             if elapsed >= longest
+                || self.recorder.ended_early().is_some()
                 || self
                     .driver
                     .operator
@@ -278,6 +304,7 @@ impl Takes<'_> {
             seconds: summary.duration_s,
             success,
             dropped_rows,
+            ended_early: summary.ended_early,
             saved_in_ms: start.elapsed().as_secs_f64() * 1e3,
         })
     }

@@ -3,6 +3,7 @@
 use super::{Encoder, FinishedVideo, Picture, VideoSpec};
 use crate::error::{Error, Result};
 use crate::features::Codec;
+use crate::journal::PacketSink;
 use sinew_runtime::frame::Frame;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +30,27 @@ impl VideoWriter {
 
     /// Cannot be reached.
     pub fn finish(self) -> Result<FinishedVideo> {
+        match self.0 {}
+    }
+}
+
+/// Cannot be made in this build.
+#[derive(Debug)]
+pub(crate) struct PacketEncoder(std::convert::Infallible);
+
+impl PacketEncoder {
+    /// Always [`Error::NoVideo`].
+    pub(crate) fn start(_path: &Path, _spec: VideoSpec, _sink: PacketSink) -> Result<Self> {
+        Err(Error::NoVideo)
+    }
+
+    /// Cannot be reached.
+    pub(crate) fn push(&mut self, _frame: Arc<Frame>) -> Result<()> {
+        match self.0 {}
+    }
+
+    /// Cannot be reached.
+    pub(crate) fn finish(self) -> Result<()> {
         match self.0 {}
     }
 }

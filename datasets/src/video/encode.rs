@@ -1,12 +1,14 @@
-//! Frames → appsrc → I420 → encoder → MP4, one pipeline a camera.
+//! Frames → appsrc → I420 → encoder → MP4 or packets, one pipeline a camera.
 //!
 //! GStreamer gives each appsrc a thread of its own, which encodes. The queue before it is bounded:
-//! [`VideoWriter::push`] waits when it is full, so a slow encoder slows the recorder's thread down
-//! and loses nothing.
+//! pushing waits when it is full, so a slow encoder slows the recorder's thread down and loses
+//! nothing.
 
+use super::packets::packet_sink;
 use super::{Encoder, FinishedVideo, VideoSpec};
 use crate::error::{Error, Result};
 use crate::features::Codec;
+use crate::journal::PacketSink;
 use crate::{fsio, mp4};
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -78,9 +80,80 @@ impl AsRef<[u8]> for Pixels {
     }
 }
 
-/// Writes one camera's MP4 file.
+/// Writes one MP4 file.
 #[derive(Debug)]
-pub struct VideoWriter {
+pub struct VideoWriter(Feed);
+
+impl VideoWriter {
+    /// Starts an encoder that writes to `path`.
+    pub fn create(path: &Path, spec: VideoSpec) -> Result<Self> {
+        let end = || Ok(vec![muxer(path, spec)?, file_sink(path)?]);
+        Feed::start(path, spec, end).map(Self)
+    }
+
+    /// Queues the next frame. Waits while the queue is full.
+    pub fn push(&mut self, frame: Arc<Frame>) -> Result<()> {
+        self.0.push(frame)
+    }
+
+    /// Encodes what is queued, closes and flushes the file, and counts its frames.
+    pub fn finish(self) -> Result<FinishedVideo> {
+        let Self(feed) = self;
+        feed.end()?;
+        fsio::sync_file(&feed.path)?;
+        let info = mp4::probe(&feed.path)?;
+        if !info.is_constant_rate(feed.spec.fps) {
+            return Err(Error::video(
+                &feed.path,
+                "frame times are not constant; the muxer is faulty",
+            ));
+        }
+        let bytes = std::fs::metadata(&feed.path)
+            .map_err(Error::io("look at", &feed.path))?
+            .len();
+        Ok(FinishedVideo {
+            frames: info.frames,
+            bytes,
+        })
+    }
+}
+
+/// Gives one camera's encoded frames to the journal.
+#[derive(Debug)]
+pub(crate) struct PacketEncoder(Feed);
+
+impl PacketEncoder {
+    /// Starts an encoder; `path` is where the journal puts its packets, for messages.
+    pub(crate) fn start(path: &Path, spec: VideoSpec, sink: PacketSink) -> Result<Self> {
+        let end = || packet_sink(spec, sink);
+        Feed::start(path, spec, end).map(Self)
+    }
+
+    /// Queues the next frame. Waits while the queue is full.
+    pub(crate) fn push(&mut self, frame: Arc<Frame>) -> Result<()> {
+        self.0.push(frame)
+    }
+
+    /// Makes the encoder fail as a lost device does.
+    #[cfg(test)]
+    pub(crate) fn break_down(&self) {
+        gst::element_error!(
+            self.0.source,
+            gst::StreamError::Encode,
+            ("broken by a test")
+        );
+        let _ = self.0.pipeline.set_state(gst::State::Null);
+    }
+
+    /// Encodes what is queued; when this returns, the journal has been given all packets.
+    pub(crate) fn finish(self) -> Result<()> {
+        self.0.end()
+    }
+}
+
+/// Frames on their way into an encoder.
+#[derive(Debug)]
+struct Feed {
     path: PathBuf,
     spec: VideoSpec,
     pipeline: gst::Pipeline,
@@ -91,14 +164,18 @@ pub struct VideoWriter {
     taken: Arc<AtomicU64>,
 }
 
-impl VideoWriter {
-    /// Starts an encoder that writes to `path`.
-    pub fn create(path: &Path, spec: VideoSpec) -> Result<Self> {
+impl Feed {
+    /// Starts a pipeline that ends with the elements of `end`.
+    fn start(
+        path: &Path,
+        spec: VideoSpec,
+        end: impl FnOnce() -> std::result::Result<Vec<gst::Element>, gst::glib::Error>,
+    ) -> Result<Self> {
         start_gstreamer(path)?;
         let failed =
             |what: &str, e: &dyn std::fmt::Display| Error::video(path, format!("{what}: {e}"));
         let (source, pipeline) =
-            build(path, spec).map_err(|e| failed("the encoder does not start", &e))?;
+            build(spec, end).map_err(|e| failed("the encoder does not start", &e))?;
         let taken = Arc::new(AtomicU64::new(0));
         let counter = taken.clone();
         if let Some(pad) = source.static_pad("src") {
@@ -130,8 +207,7 @@ impl VideoWriter {
         Ok(writer)
     }
 
-    /// Queues the next frame. Waits while the queue is full.
-    pub fn push(&mut self, frame: Arc<Frame>) -> Result<()> {
+    fn push(&mut self, frame: Arc<Frame>) -> Result<()> {
         let (width, height) = (self.spec.width, self.spec.height);
         if frame.width != width
             || frame.height != height
@@ -162,8 +238,8 @@ impl VideoWriter {
         Ok(())
     }
 
-    /// Encodes what is queued, closes and flushes the file, and counts its frames.
-    pub fn finish(self) -> Result<FinishedVideo> {
+    /// Encodes what is queued and stops the pipeline.
+    fn end(&self) -> Result<()> {
         let ended = self.source.end_of_stream();
         ended.map_err(|e| {
             self.problem()
@@ -176,24 +252,10 @@ impl VideoWriter {
             Some(message) => return Err(self.described(&message)),
             None => return Err(self.stuck()),
         }
-        self.pipeline
-            .set_state(gst::State::Null)
-            .map_err(|e| Error::video(&self.path, e.to_string()))?;
-        fsio::sync_file(&self.path)?;
-        let info = mp4::probe(&self.path)?;
-        if !info.is_constant_rate(self.spec.fps) {
-            return Err(Error::video(
-                &self.path,
-                "frame times are not constant; the muxer is faulty",
-            ));
-        }
-        let bytes = std::fs::metadata(&self.path)
-            .map_err(Error::io("look at", &self.path))?
-            .len();
-        Ok(FinishedVideo {
-            frames: info.frames,
-            bytes,
-        })
+        let stopped = self.pipeline.set_state(gst::State::Null);
+        stopped
+            .map(|_| ())
+            .map_err(|e| Error::video(&self.path, e.to_string()))
     }
 
     fn wait_for_room(&self) -> Result<()> {
@@ -265,7 +327,7 @@ impl VideoWriter {
     }
 }
 
-impl Drop for VideoWriter {
+impl Drop for Feed {
     fn drop(&mut self) {
         // Stops the encoder's thread; without this GStreamer complains and leaks it.
         let _ = self.pipeline.set_state(gst::State::Null);
@@ -290,17 +352,21 @@ pub(super) fn describe(message: &gst::Message) -> String {
     }
 }
 
+pub(super) type Built<T> = std::result::Result<T, gst::glib::Error>;
+
+pub(super) fn broken(e: impl std::fmt::Display) -> gst::glib::Error {
+    gst::glib::Error::new(gst::CoreError::Failed, &e.to_string())
+}
+
 fn build(
-    path: &Path,
     spec: VideoSpec,
-) -> std::result::Result<(gst_app::AppSrc, gst::Pipeline), gst::glib::Error> {
-    let fail =
-        |e: gst::glib::BoolError| gst::glib::Error::new(gst::CoreError::Failed, &e.to_string());
+    end: impl FnOnce() -> Built<Vec<gst::Element>>,
+) -> Built<(gst_app::AppSrc, gst::Pipeline)> {
     let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Rgb, spec.width, spec.height)
         .fps(gst::Fraction::new(spec.fps as i32, 1))
         .build()
-        .map_err(fail)?;
-    let caps = info.to_caps().map_err(fail)?;
+        .map_err(broken)?;
+    let caps = info.to_caps().map_err(broken)?;
     let source = gst_app::AppSrc::builder()
         .caps(&caps)
         .format(gst::Format::Time)
@@ -310,7 +376,16 @@ fn build(
         encoder_launch(spec)
     );
     let encoder = gst::parse::bin_from_description(&chain, true)?;
-    let muxer = gst::ElementFactory::make("mp4mux")
+    let pipeline = gst::Pipeline::new();
+    let mut elements: Vec<gst::Element> = vec![source.clone().upcast(), encoder.upcast()];
+    elements.extend(end()?);
+    pipeline.add_many(&elements).map_err(broken)?;
+    gst::Element::link_many(&elements).map_err(broken)?;
+    Ok((source, pipeline))
+}
+
+fn muxer(path: &Path, spec: VideoSpec) -> Built<gst::Element> {
+    gst::ElementFactory::make("mp4mux")
         .property("faststart", true)
         // Beside the target: the default is a shared temporary folder that may be small.
         .property(
@@ -320,15 +395,13 @@ fn build(
         .property("trak-timescale", spec.timescale())
         .property("movie-timescale", spec.timescale())
         .build()
-        .map_err(fail)?;
-    let sink = gst::ElementFactory::make("filesink")
+        .map_err(broken)
+}
+
+fn file_sink(path: &Path) -> Built<gst::Element> {
+    gst::ElementFactory::make("filesink")
         .property("location", path.to_string_lossy().as_ref())
         .property("sync", false)
         .build()
-        .map_err(fail)?;
-    let pipeline = gst::Pipeline::new();
-    let elements = [source.upcast_ref(), encoder.upcast_ref(), &muxer, &sink];
-    pipeline.add_many(elements).map_err(fail)?;
-    gst::Element::link_many(elements).map_err(fail)?;
-    Ok((source, pipeline))
+        .map_err(broken)
 }

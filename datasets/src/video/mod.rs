@@ -10,11 +10,17 @@ mod decode;
 #[cfg(feature = "gstreamer")]
 mod encode;
 mod montage;
+#[cfg(feature = "gstreamer")]
+mod packets;
 
+#[cfg(not(feature = "gstreamer"))]
+pub(crate) use absent::PacketEncoder;
 #[cfg(not(feature = "gstreamer"))]
 pub use absent::{VideoReader, VideoWriter, pick_encoder};
 #[cfg(feature = "gstreamer")]
 pub use decode::VideoReader;
+#[cfg(feature = "gstreamer")]
+pub(crate) use encode::PacketEncoder;
 #[cfg(feature = "gstreamer")]
 pub use encode::{VideoWriter, pick_encoder};
 pub use montage::side_by_side_mp4;
