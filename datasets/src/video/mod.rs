@@ -10,6 +10,7 @@ mod decode;
 #[cfg(feature = "gstreamer")]
 mod encode;
 mod montage;
+pub mod remux;
 
 #[cfg(not(feature = "gstreamer"))]
 pub use absent::{VideoReader, VideoWriter, pick_encoder};
