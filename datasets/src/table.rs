@@ -8,10 +8,10 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema, SchemaRef};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use parquet::basic::Compression;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter, ProjectionMask};
+use parquet::basic::{Compression, ConvertedType, Encoding, Type as PhysicalType};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::properties::{CdcOptions, WriterProperties};
 use std::fs::File;
@@ -19,6 +19,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// A column's page has at least this many bytes before encoding …
+const SMALLEST_PAGE_BYTES: usize = 32 << 10;
+/// … and at most this many: chunks of the Hugging Face hub have 64 KiB on average.
+const LARGEST_PAGE_BYTES: usize = 128 << 10;
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 4096;
 /// Largest parquet file that is opened. LeRobot starts a new one at 100 MiB.
@@ -33,19 +37,46 @@ pub(crate) fn write(path: &Path, batch: &RecordBatch, metadata: &[(&str, String)
     writer.finish()
 }
 
-/// How parquet files are written: snappy, and pages whose boundaries follow the contents, so that
-/// an edited dataset shares most of its bytes with the one before on a hub that stores by content.
-fn properties(metadata: &[(&str, String)]) -> WriterProperties {
+/// How parquet files are written: so that an edited dataset shares most of its bytes with the one
+/// before on a hub that stores by content. Pages end where their contents say, so that what follows
+/// a cut falls into the same pages again. Numbers and pictures have no dictionary, because its order
+/// and every reference into it change with any cut; counted columns are stored as differences, which
+/// makes the renumbered ones tiny.
+fn properties(
+    schema: &SchemaRef,
+    metadata: &[(&str, String)],
+) -> std::result::Result<WriterProperties, ParquetError> {
     let pairs = metadata
         .iter()
         .map(|(k, v)| KeyValue::new((*k).to_owned(), v.clone()))
         .collect::<Vec<_>>();
-    WriterProperties::builder()
+    let mut builder = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_max_row_group_row_count(None)
-        .set_content_defined_chunking(Some(CdcOptions::default()))
-        .set_key_value_metadata((!pairs.is_empty()).then_some(pairs))
-        .build()
+        .set_content_defined_chunking(Some(CdcOptions {
+            min_chunk_size: SMALLEST_PAGE_BYTES,
+            max_chunk_size: LARGEST_PAGE_BYTES,
+            ..CdcOptions::default()
+        }))
+        .set_key_value_metadata((!pairs.is_empty()).then_some(pairs));
+    for column in ArrowSchemaConverter::new().convert(schema)?.columns() {
+        let path = column.path().clone();
+        match column.physical_type() {
+            PhysicalType::INT64 | PhysicalType::INT32 => {
+                builder = builder
+                    .set_column_dictionary_enabled(path.clone(), false)
+                    .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+            }
+            PhysicalType::FLOAT | PhysicalType::DOUBLE => {
+                builder = builder.set_column_dictionary_enabled(path, false);
+            }
+            PhysicalType::BYTE_ARRAY if column.converted_type() == ConvertedType::NONE => {
+                builder = builder.set_column_dictionary_enabled(path, false);
+            }
+            _ => {}
+        }
+    }
+    Ok(builder.build())
 }
 
 /// A parquet file that grows batch by batch.
@@ -61,8 +92,9 @@ impl TableWriter {
         schema: SchemaRef,
         metadata: &[(&str, String)],
     ) -> Result<Self> {
+        let properties = properties(&schema, metadata).map_err(broken_write(path))?;
         let file = File::create(path).map_err(Error::io("create", path))?;
-        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties(metadata)))
+        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
             .map_err(broken_write(path))?;
         Ok(Self {
             path: path.to_owned(),
@@ -99,7 +131,7 @@ impl TableWriter {
     }
 }
 
-fn broken_write(path: &Path) -> impl Fn(parquet::errors::ParquetError) -> Error {
+fn broken_write(path: &Path) -> impl Fn(ParquetError) -> Error {
     move |e| Error::Io {
         action: "write",
         path: path.to_owned(),

@@ -108,7 +108,7 @@ fn entries(
         .collect()
 }
 
-fn write_episodes(root: &Path, mut episodes: Vec<Episode>) -> Result<()> {
+pub(super) fn write_episodes(root: &Path, mut episodes: Vec<Episode>) -> Result<()> {
     let mut at = FileIndex::default();
     for part in episodes.chunks_mut(EPISODES_A_FILE) {
         let path = root.join(episodes_file(at)?);

@@ -16,6 +16,7 @@
 
 mod add;
 mod build;
+mod columns;
 mod delete;
 mod drop;
 mod merge;
@@ -25,6 +26,8 @@ mod reencode;
 mod relabel;
 mod rename;
 mod rows;
+#[cfg(test)]
+mod sharing_tests;
 mod split;
 mod statistics;
 mod trim;

@@ -1,6 +1,6 @@
 //! Statistics of a whole result, computed from its rows in as many passes as the memory needs.
 
-use super::rows::{is_numeric, shape};
+use super::columns::{is_numeric, shape};
 use crate::error::{Error, Result};
 use crate::info::Info;
 use crate::stats::FeatureStats;
