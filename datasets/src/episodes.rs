@@ -58,6 +58,11 @@ pub(crate) fn episodes_file(at: FileIndex) -> Result<PathBuf> {
 
 /// Writes a file with this one episode, flushed.
 pub(crate) fn write(path: &Path, episode: &Episode) -> Result<()> {
+    table::write(path, &row(path, episode)?, &[])
+}
+
+/// The table row of this one episode.
+pub(crate) fn row(path: &Path, episode: &Episode) -> Result<RecordBatch> {
     let int = |v: u64| -> ArrayRef { Arc::new(Int64Array::from(vec![v as i64])) };
     let real = |v: f64| -> ArrayRef { Arc::new(Float64Array::from(vec![v])) };
     let mut columns: Vec<(String, ArrayRef)> = vec![
@@ -91,12 +96,11 @@ pub(crate) fn write(path: &Path, episode: &Episode) -> Result<()> {
         .iter()
         .map(|(n, a)| Field::new(n, a.data_type().clone(), true))
         .collect();
-    let batch = table::batch(
+    table::batch(
         path,
         Schema::new(fields),
         columns.into_iter().map(|(_, a)| a).collect(),
-    )?;
-    table::write(path, &batch, &[])
+    )
 }
 
 fn stats_columns(
@@ -105,13 +109,15 @@ fn stats_columns(
     stats: &FeatureStats,
     out: &mut Vec<(String, ArrayRef)>,
 ) -> Result<()> {
+    let dims = stats.dims();
     for name in VALUE_NAMES {
-        let mut array: ArrayRef = Arc::new(Float64Array::from(stats.value(name).to_vec()));
-        if stats.camera {
-            // Shape (3, 1, 1): two levels of one-entry lists around each channel.
-            array = each_list(path, each_list(path, array)?)?;
+        if !stats.value(name).is_empty() {
+            let mut array: ArrayRef = Arc::new(Float64Array::from(stats.value(name).to_vec()));
+            for length in dims.iter().skip(1).rev() {
+                array = lists_of(path, array, *length)?;
+            }
+            out.push((format!("stats/{feature}/{name}"), one_list(path, array)?));
         }
-        out.push((format!("stats/{feature}/{name}"), one_list(path, array)?));
         if name == "std" {
             let count: ArrayRef = Arc::new(Int64Array::from(vec![stats.count as i64]));
             out.push((format!("stats/{feature}/count"), one_list(path, count)?));
@@ -124,11 +130,6 @@ fn stats_columns(
 fn one_list(path: &Path, values: ArrayRef) -> Result<ArrayRef> {
     let length = values.len();
     lists_of(path, values, length)
-}
-
-/// A list cell around each of `values`.
-fn each_list(path: &Path, values: ArrayRef) -> Result<ArrayRef> {
-    lists_of(path, values, 1)
 }
 
 /// List cells of `length` values each.
@@ -337,14 +338,22 @@ impl Rows<'_> {
             let mut found = FeatureStats::empty(0, feature.is_camera());
             found.count = count.first().map_or(0, |c| *c as u64);
             for value in VALUE_NAMES {
-                let column =
-                    table::column(self.path, self.batch, &format!("stats/{name}/{value}"))?;
+                let column_name = format!("stats/{name}/{value}");
+                // The first writers of v3.0 had no quantiles.
+                if value.starts_with('q') && self.batch.column_by_name(&column_name).is_none() {
+                    continue;
+                }
+                let column = table::column(self.path, self.batch, &column_name)?;
                 if let Some(slot) = found.value_mut(value) {
                     table::numbers(self.path, column, row, slot)?;
                 }
             }
             let width = found.mean.len();
-            if VALUE_NAMES.iter().any(|v| found.value(v).len() != width) {
+            let fits = |v: &str| {
+                let length = found.value(v).len();
+                length == width || (length == 0 && v.starts_with('q'))
+            };
+            if !VALUE_NAMES.iter().all(|v| fits(v)) {
                 return Err(Error::corrupt(
                     self.path,
                     format!("statistics of {name} differ in length"),

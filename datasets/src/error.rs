@@ -133,6 +133,14 @@ pub enum Error {
         /// What there is.
         available: String,
     },
+    /// The edit that was asked for makes no sense with this dataset.
+    #[error("cannot edit {}: {problem}", root.display())]
+    Edit {
+        /// Dataset folder.
+        root: PathBuf,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
     /// The recorder's thread is gone.
     #[error("the recorder thread stopped: {problem}")]
     Thread {
@@ -164,7 +172,13 @@ impl Error {
         }
     }
 
-    #[cfg(feature = "gstreamer")]
+    pub(crate) fn edit(root: &Path, problem: impl Into<String>) -> Self {
+        Self::Edit {
+            root: root.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
     pub(crate) fn video(path: &Path, problem: impl Into<String>) -> Self {
         Self::Video {
             path: path.to_owned(),

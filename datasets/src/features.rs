@@ -292,7 +292,7 @@ impl DatasetSpec {
     }
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     // LeRobot forbids the slash because column names of the episode table are joined with it; the
     // rest would leave the dataset's folder or break its path templates.
     let bad =

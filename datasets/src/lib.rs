@@ -14,6 +14,7 @@
 //! enables the tests that need the real lerobot package.
 
 mod data;
+pub mod edit;
 mod episodes;
 mod error;
 mod features;

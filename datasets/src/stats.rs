@@ -46,33 +46,55 @@ pub struct FeatureStats {
     pub count: u64,
     /// Whether it is a camera: written with shape (3, 1, 1), values in 0..1.
     pub camera: bool,
+    /// Shape of features with more than one dimension; empty for vectors and cameras.
+    pub shape: Vec<usize>,
 }
 
 impl FeatureStats {
-    /// Statistics of a column group: `values` holds rows of `width` entries.
+    /// Statistics of a column group: `values` holds rows of `width` entries. Values that are no
+    /// finite numbers count as rows but not as values.
     pub fn of_rows(values: &[f64], width: usize) -> Self {
         let rows = values.len().checked_div(width).unwrap_or(0);
         let mut stats = Self::empty(width, false);
         stats.count = rows as u64;
-        if rows == 0 {
-            return stats;
-        }
         let mut column = Vec::with_capacity(rows);
         for entry in 0..width {
             column.clear();
             column.extend(values.iter().skip(entry).step_by(width));
-            column.sort_unstable_by(f64::total_cmp);
-            let mean = column.iter().sum::<f64>() / rows as f64;
-            let variance = column.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / rows as f64;
-            stats.min[entry] = column[0];
-            stats.max[entry] = column[rows - 1];
-            stats.mean[entry] = mean;
-            stats.std[entry] = variance.sqrt();
-            for (slot, (_, q)) in stats.quantiles.iter_mut().zip(QUANTILES) {
-                slot[entry] = column[rank(q, rows as u64) as usize];
-            }
+            stats.set_entry(entry, &mut column);
         }
         stats
+    }
+
+    /// Computes one entry from all its values, which are sorted for that; `count` is left alone.
+    pub(crate) fn set_entry(&mut self, entry: usize, column: &mut Vec<f64>) {
+        column.retain(|v| v.is_finite());
+        column.sort_unstable_by(f64::total_cmp);
+        let (Some(smallest), Some(largest)) = (column.first(), column.last()) else {
+            return;
+        };
+        let n = column.len() as f64;
+        let mean = column.iter().sum::<f64>() / n;
+        let variance = column.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+        self.min[entry] = *smallest;
+        self.max[entry] = *largest;
+        self.mean[entry] = mean;
+        self.std[entry] = variance.sqrt();
+        for (slot, (_, q)) in self.quantiles.iter_mut().zip(QUANTILES) {
+            slot[entry] = column[rank(q, column.len() as u64) as usize];
+        }
+    }
+
+    /// The lengths of the nested lists that a value is written as, outermost first.
+    pub(crate) fn dims(&self) -> Vec<usize> {
+        if self.camera {
+            // Shape (3, 1, 1): one-entry lists around each channel.
+            vec![self.mean.len(), 1, 1]
+        } else if self.shape.is_empty() {
+            vec![self.mean.len()]
+        } else {
+            self.shape.clone()
+        }
     }
 
     /// Zeros of the given width.
@@ -86,6 +108,7 @@ impl FeatureStats {
             quantiles: std::array::from_fn(|_| zeros()),
             count: 0,
             camera,
+            shape: Vec::new(),
         }
     }
 
@@ -133,30 +156,43 @@ impl FeatureStats {
             self.std[i] = variance.sqrt();
             self.min[i] = self.min[i].min(other.min[i]);
             self.max[i] = self.max[i].max(other.max[i]);
-            for (mine, theirs) in self.quantiles.iter_mut().zip(&other.quantiles) {
-                mine[i] = (mine[i] * a + theirs[i] * b) / total;
+        }
+        for (mine, theirs) in self.quantiles.iter_mut().zip(&other.quantiles) {
+            // The first writers of v3.0 had no quantiles; those of a part say nothing of the whole.
+            let length = mine.len().min(theirs.len());
+            mine.truncate(length);
+            for (m, t) in mine.iter_mut().zip(theirs) {
+                *m = (*m * a + t * b) / total;
             }
         }
         self.count += other.count;
     }
 
     fn to_json(&self) -> Value {
-        let shaped = |values: &[f64]| -> Value {
-            if self.camera {
-                values.iter().map(|v| json!([[v]])).collect()
-            } else {
-                json!(values)
-            }
-        };
+        let dims = self.dims();
         let mut object = Map::new();
         for name in VALUE_NAMES {
-            object.insert(name.into(), shaped(self.value(name)));
+            if !self.value(name).is_empty() {
+                object.insert(name.into(), nested(self.value(name), &dims));
+            }
             if name == "std" {
                 object.insert("count".into(), json!([self.count]));
             }
         }
         Value::Object(object)
     }
+}
+
+/// Values as lists of lists of the given lengths.
+fn nested(values: &[f64], dims: &[usize]) -> Value {
+    let Some((length, inner)) = dims.split_first().filter(|(_, inner)| !inner.is_empty()) else {
+        return json!(values);
+    };
+    let size = values.len().checked_div(*length).unwrap_or(0).max(1);
+    values
+        .chunks(size)
+        .map(|part| nested(part, inner))
+        .collect()
 }
 
 /// Index of the quantile `q` among `n` sorted values.
@@ -333,6 +369,29 @@ mod tests {
             160 * 120,
             "a 320 pixel wide image is halved"
         );
+    }
+
+    #[test]
+    fn matrices_are_written_as_lists_of_lists() {
+        let mut stats = FeatureStats::of_rows(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 6);
+        stats.shape = vec![2, 3];
+        assert_eq!(
+            stats.to_json()["mean"],
+            json!([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+        );
+        let camera = FeatureStats::empty(3, true);
+        assert_eq!(camera.to_json()["q50"], json!([[[0.0]], [[0.0]], [[0.0]]]));
+    }
+
+    #[test]
+    fn missing_quantiles_and_values_are_borne() {
+        let whole = FeatureStats::of_rows(&[1.0, f64::NAN, 3.0], 1);
+        assert_eq!((whole.mean[0], whole.count), (2.0, 3));
+        let mut old = FeatureStats::of_rows(&[5.0], 1);
+        old.quantiles = Default::default();
+        old.merge(&whole);
+        assert_eq!((old.max[0], old.count), (5.0, 4));
+        assert!(old.to_json().get("q50").is_none());
     }
 
     proptest! {

@@ -2,20 +2,27 @@
 
 use crate::error::{Error, Result};
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type};
+use arrow_array::types::{
+    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
+};
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Schema};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::ProjectionMask;
+use arrow_schema::{DataType, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use parquet::basic::Compression;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter, ProjectionMask};
+use parquet::basic::{Compression, ConvertedType, Encoding, Type as PhysicalType};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::properties::{CdcOptions, WriterProperties};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// A column's page has at least this many bytes before encoding …
+const SMALLEST_PAGE_BYTES: usize = 32 << 10;
+/// … and at most this many: chunks of the Hugging Face hub have 64 KiB on average.
+const LARGEST_PAGE_BYTES: usize = 128 << 10;
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 4096;
 /// Largest parquet file that is opened. LeRobot starts a new one at 100 MiB.
@@ -25,28 +32,111 @@ const CHUNK_LIMIT_BYTES: i64 = 1 << 30;
 
 /// Writes one table as one row group and flushes it to the disk.
 pub(crate) fn write(path: &Path, batch: &RecordBatch, metadata: &[(&str, String)]) -> Result<()> {
-    let broken = |e: parquet::errors::ParquetError| Error::Io {
-        action: "write",
-        path: path.to_owned(),
-        source: std::io::Error::other(e),
-    };
+    let mut writer = TableWriter::create(path, batch.schema(), metadata)?;
+    writer.write(batch)?;
+    writer.finish()
+}
+
+/// How parquet files are written: so that an edited dataset shares most of its bytes with the one
+/// before on a hub that stores by content. Pages end where their contents say, so that what follows
+/// a cut falls into the same pages again. Numbers and pictures have no dictionary, because its order
+/// and every reference into it change with any cut; counted columns are stored as differences, which
+/// makes the renumbered ones tiny.
+fn properties(
+    schema: &SchemaRef,
+    metadata: &[(&str, String)],
+) -> std::result::Result<WriterProperties, ParquetError> {
     let pairs = metadata
         .iter()
         .map(|(k, v)| KeyValue::new((*k).to_owned(), v.clone()))
         .collect::<Vec<_>>();
-    let properties = WriterProperties::builder()
+    let mut builder = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_max_row_group_row_count(None)
-        // Page boundaries that follow the contents, so that an edited dataset dedups on the hub.
-        .set_content_defined_chunking(Some(CdcOptions::default()))
-        .set_key_value_metadata((!pairs.is_empty()).then_some(pairs))
-        .build();
-    let file = File::create(path).map_err(Error::io("create", path))?;
-    let mut writer =
-        ArrowWriter::try_new(file, batch.schema(), Some(properties)).map_err(broken)?;
-    writer.write(batch).map_err(broken)?;
-    let file = writer.into_inner().map_err(broken)?;
-    file.sync_all().map_err(Error::io("flush", path))
+        .set_content_defined_chunking(Some(CdcOptions {
+            min_chunk_size: SMALLEST_PAGE_BYTES,
+            max_chunk_size: LARGEST_PAGE_BYTES,
+            ..CdcOptions::default()
+        }))
+        .set_key_value_metadata((!pairs.is_empty()).then_some(pairs));
+    for column in ArrowSchemaConverter::new().convert(schema)?.columns() {
+        let path = column.path().clone();
+        match column.physical_type() {
+            PhysicalType::INT64 | PhysicalType::INT32 => {
+                builder = builder
+                    .set_column_dictionary_enabled(path.clone(), false)
+                    .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+            }
+            PhysicalType::FLOAT | PhysicalType::DOUBLE => {
+                builder = builder.set_column_dictionary_enabled(path, false);
+            }
+            PhysicalType::BYTE_ARRAY if column.converted_type() == ConvertedType::NONE => {
+                builder = builder.set_column_dictionary_enabled(path, false);
+            }
+            _ => {}
+        }
+    }
+    Ok(builder.build())
+}
+
+/// A parquet file that grows batch by batch.
+pub(crate) struct TableWriter {
+    path: PathBuf,
+    schema: SchemaRef,
+    writer: ArrowWriter<File>,
+}
+
+impl TableWriter {
+    pub(crate) fn create(
+        path: &Path,
+        schema: SchemaRef,
+        metadata: &[(&str, String)],
+    ) -> Result<Self> {
+        let properties = properties(&schema, metadata).map_err(broken_write(path))?;
+        let file = File::create(path).map_err(Error::io("create", path))?;
+        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
+            .map_err(broken_write(path))?;
+        Ok(Self {
+            path: path.to_owned(),
+            schema,
+            writer,
+        })
+    }
+
+    /// Appends a batch of this file's schema.
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.writer.write(batch).map_err(broken_write(&self.path))
+    }
+
+    /// Columns as a batch of this file's schema; different types are the fault of `source`.
+    pub(crate) fn batch(&self, source: &Path, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
+        RecordBatch::try_new(self.schema.clone(), columns)
+            .map_err(|e| Error::corrupt(source, format!("columns change their type: {e}")))
+    }
+
+    /// Memory taken by the row group in progress, bytes.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.writer.in_progress_size()
+    }
+
+    /// Ends the row group in progress.
+    pub(crate) fn end_group(&mut self) -> Result<()> {
+        self.writer.flush().map_err(broken_write(&self.path))
+    }
+
+    /// Writes the footer and flushes the file to the disk.
+    pub(crate) fn finish(self) -> Result<()> {
+        let file = self.writer.into_inner().map_err(broken_write(&self.path))?;
+        file.sync_all().map_err(Error::io("flush", &self.path))
+    }
+}
+
+fn broken_write(path: &Path) -> impl Fn(ParquetError) -> Error {
+    move |e| Error::Io {
+        action: "write",
+        path: path.to_owned(),
+        source: std::io::Error::other(e),
+    }
 }
 
 /// A table from named columns.
@@ -225,23 +315,84 @@ pub(crate) fn cell(array: &ArrayRef, row: usize) -> Option<ArrayRef> {
 /// Appends the numbers in cell `row`, however deep the lists, to `out`.
 pub(crate) fn numbers(path: &Path, array: &ArrayRef, row: usize, out: &mut Vec<f64>) -> Result<()> {
     if let Some(inner) = cell(array, row) {
-        return (0..inner.len()).try_for_each(|i| numbers(path, &inner, i, out));
+        out.extend(flat_numbers(path, &inner)?);
+        return Ok(());
     }
     if !array.is_valid(row) {
         return Err(Error::corrupt(path, "empty cell where a number should be"));
     }
-    out.push(match array.data_type() {
-        DataType::Float32 => array.as_primitive::<Float32Type>().value(row).into(),
-        DataType::Float64 => array.as_primitive::<Float64Type>().value(row),
-        DataType::Int64 => array.as_primitive::<Int64Type>().value(row) as f64,
-        DataType::Int32 => array.as_primitive::<Int32Type>().value(row).into(),
-        DataType::Boolean => f64::from(u8::from(array.as_boolean().value(row))),
+    out.extend(values(path, &array.slice(row, 1))?);
+    Ok(())
+}
+
+/// All numbers of a column without empty cells, whose lists may be nested: those of the first row,
+/// then those of the second …
+pub(crate) fn flat_numbers(path: &Path, array: &ArrayRef) -> Result<Vec<f64>> {
+    if array.null_count() > 0 {
+        return Err(Error::corrupt(path, "empty cell where a number should be"));
+    }
+    let inner = match array.data_type() {
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            span(list.values(), list.offsets())
+        }
+        DataType::LargeList(_) => {
+            let list = array.as_list::<i64>();
+            span(list.values(), list.offsets())
+        }
+        DataType::FixedSizeList(_, length) => {
+            let list = array.as_fixed_size_list();
+            let length = usize::try_from(*length).unwrap_or(0);
+            list.values()
+                .slice(list.offset() * length, list.len() * length)
+        }
+        _ => return values(path, array),
+    };
+    flat_numbers(path, &inner)
+}
+
+/// The values between the first and the last of the offsets.
+fn span<O: arrow_array::OffsetSizeTrait>(values: &ArrayRef, offsets: &[O]) -> ArrayRef {
+    let start = offsets.first().map_or(0, |o| o.as_usize());
+    let end = offsets.last().map_or(0, |o| o.as_usize());
+    values.slice(start, end - start)
+}
+
+/// The numbers of a plain column.
+fn values(path: &Path, array: &ArrayRef) -> Result<Vec<f64>> {
+    macro_rules! each {
+        ($kind:ty, $convert:expr) => {
+            array
+                .as_primitive::<$kind>()
+                .values()
+                .iter()
+                .map($convert)
+                .collect()
+        };
+    }
+    Ok(match array.data_type() {
+        DataType::Float16 => each!(Float16Type, |v| f64::from(*v)),
+        DataType::Float32 => each!(Float32Type, |v| f64::from(*v)),
+        DataType::Float64 => array.as_primitive::<Float64Type>().values().to_vec(),
+        DataType::Int8 => each!(Int8Type, |v| f64::from(*v)),
+        DataType::Int16 => each!(Int16Type, |v| f64::from(*v)),
+        DataType::Int32 => each!(Int32Type, |v| f64::from(*v)),
+        DataType::Int64 => each!(Int64Type, |v| *v as f64),
+        DataType::UInt8 => each!(UInt8Type, |v| f64::from(*v)),
+        DataType::UInt16 => each!(UInt16Type, |v| f64::from(*v)),
+        DataType::UInt32 => each!(UInt32Type, |v| f64::from(*v)),
+        DataType::UInt64 => each!(UInt64Type, |v| *v as f64),
+        DataType::Boolean => array
+            .as_boolean()
+            .values()
+            .iter()
+            .map(|v| f64::from(u8::from(v)))
+            .collect(),
         other => {
             return Err(Error::corrupt(
                 path,
                 format!("type {other} where numbers should be"),
             ));
         }
-    });
-    Ok(())
+    })
 }

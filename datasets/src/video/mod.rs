@@ -12,6 +12,7 @@ mod encode;
 mod montage;
 #[cfg(feature = "gstreamer")]
 mod packets;
+pub mod remux;
 
 #[cfg(not(feature = "gstreamer"))]
 pub(crate) use absent::PacketEncoder;
