@@ -13,6 +13,7 @@
 //! enables the tests that need the real lerobot package.
 
 mod data;
+pub mod doctor;
 mod episodes;
 mod error;
 mod features;

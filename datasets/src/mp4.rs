@@ -83,7 +83,7 @@ pub fn probe(path: &Path) -> Result<Mp4Info> {
 }
 
 /// Kind, header length and whole length of the box at `at`; `None` at the end of the file.
-fn file_box(
+pub(crate) fn file_box(
     path: &Path,
     file: &mut File,
     at: u64,
@@ -115,7 +115,7 @@ fn box_header(bytes: &[u8], rest: u64) -> Option<([u8; 4], u64, u64)> {
 }
 
 /// Reads the body of the index.
-fn read_moov(path: &Path, file: &mut File, start: u64, body: u64) -> Result<Vec<u8>> {
+pub(crate) fn read_moov(path: &Path, file: &mut File, start: u64, body: u64) -> Result<Vec<u8>> {
     if body > MOOV_LIMIT_BYTES {
         return Err(Error::corrupt(
             path,
@@ -161,7 +161,7 @@ fn parse_track(trak: &[u8]) -> Option<Mp4Info> {
 }
 
 /// The table of an stts or ctts box.
-fn time_runs(body: &[u8]) -> Option<Vec<(u32, u32)>> {
+pub(crate) fn time_runs(body: &[u8]) -> Option<Vec<(u32, u32)>> {
     let entries = be32(body, 4)? as usize;
     let table = body.get(8..)?.get(..entries.checked_mul(8)?)?;
     table
@@ -170,13 +170,13 @@ fn time_runs(body: &[u8]) -> Option<Vec<(u32, u32)>> {
         .collect()
 }
 
-fn child<'a>(parent: &'a [u8], wanted: &[u8; 4]) -> Option<&'a [u8]> {
+pub(crate) fn child<'a>(parent: &'a [u8], wanted: &[u8; 4]) -> Option<&'a [u8]> {
     children(parent)
         .find(|(kind, _)| kind == wanted)
         .map(|(_, body)| body)
 }
 
-fn children(mut rest: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+pub(crate) fn children(mut rest: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
     std::iter::from_fn(move || {
         let (kind, header, size) = box_header(rest, rest.len() as u64)?;
         let body = rest.get(header as usize..size as usize)?;
@@ -186,7 +186,7 @@ fn children(mut rest: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
     .take(BOX_LIMIT)
 }
 
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
