@@ -14,6 +14,7 @@
 //! enables the tests that need the real lerobot package.
 
 mod data;
+pub mod doctor;
 pub mod edit;
 mod episodes;
 mod error;
