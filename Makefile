@@ -20,7 +20,7 @@ test: ## all tests that need no PyTorch
 
 interop: ## the tests against the heavy peers (PyTorch, LeRobot, Rerun)
 	scripts/setup interop
-	cargo nextest run -p sinew-datasets --features gstreamer,interop --test lerobot
+	cargo nextest run -p sinew-datasets --features gstreamer,interop --test lerobot --test lerobot_reading
 	cargo build -p sinew --features view
 	cargo nextest run -p sinew-tests --features view --test view
 

@@ -4,7 +4,10 @@
 //! (wait-free) → the thread of [`RecorderThread`] gives it to [`Recorder`] → numbers are kept in
 //! memory, frames go to one [`video::VideoWriter`] a camera → on
 //! [`RecorderThread::save_episode`] the files are finished, flushed, counted against each other and
-//! moved into place, `meta/info.json` last. Reading goes through [`Dataset`].
+//! moved into place, `meta/info.json` last.
+//!
+//! Reading: [`Dataset`] opens the metadata → [`Reader`] gives any frame or window of frames, numbers
+//! from parquet and pictures from MP4 → [`Loader`] reads ahead for training.
 //!
 //! Read first: `recorder.rs` for what an episode is on disk, then `info.rs` and `features.rs` for
 //! the format's head. The layout is LeRobot's at every moment after an episode is saved.
@@ -16,10 +19,11 @@ mod data;
 mod episodes;
 mod error;
 mod features;
+mod files;
 mod fsio;
 mod info;
 pub mod mp4;
-mod reader;
+pub(crate) mod reader;
 mod recorder;
 mod resume;
 pub mod stats;
@@ -34,8 +38,12 @@ pub use features::{
     ACTION, CameraSpec, Codec, DEFAULT_FEATURES, DatasetSpec, ExtraSpec, Feature, Features, IMAGES,
     STATE,
 };
+pub use files::{Files, LocalFiles, ReadAt};
 pub use info::{CHUNKS_SIZE, CODEBASE_VERSION, DATA_PATH, FileIndex, Info, VIDEO_PATH};
-pub use reader::{Dataset, Series};
+pub use reader::{
+    Dataset, DepthUnit, Image, Item, Loader, LoaderOptions, Numbers, Order, Pixels, Reader,
+    ReaderOptions, Series, Tensor, Value,
+};
 pub use recorder::{EpisodeSummary, Recorder, Row};
 pub use tasks::Tasks;
 pub use thread::{

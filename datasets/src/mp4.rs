@@ -9,9 +9,9 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// More than the index of any episode's video; a stranger's may claim anything.
-const MOOV_LIMIT_BYTES: u64 = 64 << 20;
+pub(crate) const MOOV_LIMIT_BYTES: u64 = 64 << 20;
 /// Boxes looked at on one level.
-const BOX_LIMIT: usize = 10_000;
+pub(crate) const BOX_LIMIT: usize = 10_000;
 
 /// What an MP4 file says about its first video track.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -104,7 +104,7 @@ fn file_box(
 }
 
 /// Kind, header length and whole length of a box with `rest` bytes up to the end of its parent.
-fn box_header(bytes: &[u8], rest: u64) -> Option<([u8; 4], u64, u64)> {
+pub(crate) fn box_header(bytes: &[u8], rest: u64) -> Option<([u8; 4], u64, u64)> {
     let kind: [u8; 4] = bytes.get(4..8)?.try_into().ok()?;
     let (header, size) = match be32(bytes, 0)? {
         0 => (8, rest),
@@ -161,7 +161,7 @@ fn parse_track(trak: &[u8]) -> Option<Mp4Info> {
 }
 
 /// The table of an stts or ctts box.
-fn time_runs(body: &[u8]) -> Option<Vec<(u32, u32)>> {
+pub(crate) fn time_runs(body: &[u8]) -> Option<Vec<(u32, u32)>> {
     let entries = be32(body, 4)? as usize;
     let table = body.get(8..)?.get(..entries.checked_mul(8)?)?;
     table
@@ -170,13 +170,13 @@ fn time_runs(body: &[u8]) -> Option<Vec<(u32, u32)>> {
         .collect()
 }
 
-fn child<'a>(parent: &'a [u8], wanted: &[u8; 4]) -> Option<&'a [u8]> {
+pub(crate) fn child<'a>(parent: &'a [u8], wanted: &[u8; 4]) -> Option<&'a [u8]> {
     children(parent)
         .find(|(kind, _)| kind == wanted)
         .map(|(_, body)| body)
 }
 
-fn children(mut rest: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+pub(crate) fn children(mut rest: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
     std::iter::from_fn(move || {
         let (kind, header, size) = box_header(rest, rest.len() as u64)?;
         let body = rest.get(header as usize..size as usize)?;
@@ -186,7 +186,7 @@ fn children(mut rest: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
     .take(BOX_LIMIT)
 }
 
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
