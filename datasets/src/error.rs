@@ -70,6 +70,22 @@ pub enum Error {
         /// The codec that was asked for.
         wanted: &'static str,
     },
+    /// No library that decodes this is installed.
+    #[error(
+        "no decoder for {wanted}: FFmpeg's libavcodec (version 59 to 62) with dav1d was not found; install it, e.g. `apt install gstreamer1.0-libav` or `ffmpeg`"
+    )]
+    NoDecoder {
+        /// The codec, as the MP4 file calls it.
+        wanted: String,
+    },
+    /// What was asked of a dataset makes no sense for it.
+    #[error("cannot read {} that way: {problem}", root.display())]
+    Query {
+        /// Dataset folder.
+        root: PathBuf,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
     /// A video has not as many frames as the episode has rows.
     #[error(
         "episode {episode} was not saved: camera {camera} has {frames} video frames for {rows} rows"

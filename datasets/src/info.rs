@@ -138,7 +138,7 @@ impl Info {
 }
 
 /// Number of a file: chunk folder and file within it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FileIndex {
     /// Chunk folder.
     pub chunk: u64,

@@ -5,7 +5,10 @@
 //! a camera, and rows and encoded frames to the journal, which is on the disk a quarter of a second
 //! later → on [`RecorderThread::save_episode`] the files are finished, counted against each other
 //! and moved into place, `meta/info.json` last. After a crash [`repair()`] recovers what the journal
-//! holds. Reading goes through [`Dataset`].
+//! holds.
+//!
+//! Reading: [`Dataset`] opens the metadata → [`Reader`] gives any frame or window of frames, numbers
+//! from parquet and pictures from MP4 → [`Loader`] reads ahead for training.
 //!
 //! Read first: `recorder.rs` for what an episode is on disk, then `info.rs` and `features.rs` for
 //! the format's head. The layout is LeRobot's at every moment after an episode is saved.
@@ -19,11 +22,12 @@ pub mod edit;
 mod episodes;
 mod error;
 mod features;
+mod files;
 mod fsio;
 mod info;
 mod journal;
 pub mod mp4;
-mod reader;
+pub(crate) mod reader;
 mod recorder;
 mod repair;
 mod resume;
@@ -39,9 +43,13 @@ pub use features::{
     ACTION, CameraSpec, Codec, DEFAULT_FEATURES, DatasetSpec, ExtraSpec, Feature, Features, IMAGES,
     STATE,
 };
+pub use files::{Files, LocalFiles, ReadAt};
 pub use info::{CHUNKS_SIZE, CODEBASE_VERSION, DATA_PATH, FileIndex, Info, VIDEO_PATH};
 pub use journal::marks::{EpisodeMark, EpisodeMarks, Gap};
-pub use reader::{Dataset, Series};
+pub use reader::{
+    Dataset, DepthUnit, Image, Item, Loader, LoaderOptions, Numbers, Order, Pixels, Reader,
+    ReaderOptions, Series, Tensor, Value,
+};
 pub use recorder::{EpisodeSummary, Recorder, Row};
 pub use repair::{Recovered, RepairOptions, RepairReport, repair};
 pub use tasks::Tasks;

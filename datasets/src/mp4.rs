@@ -9,7 +9,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// More than the index of any episode's video; a stranger's may claim anything.
-const MOOV_LIMIT_BYTES: u64 = 64 << 20;
+pub(crate) const MOOV_LIMIT_BYTES: u64 = 64 << 20;
 /// Boxes looked at on one level.
 pub(crate) const BOX_LIMIT: usize = 10_000;
 
@@ -104,7 +104,7 @@ pub(crate) fn file_box(
 }
 
 /// Kind, header length and whole length of a box with `rest` bytes up to the end of its parent.
-fn box_header(bytes: &[u8], rest: u64) -> Option<([u8; 4], u64, u64)> {
+pub(crate) fn box_header(bytes: &[u8], rest: u64) -> Option<([u8; 4], u64, u64)> {
     let kind: [u8; 4] = bytes.get(4..8)?.try_into().ok()?;
     let (header, size) = match be32(bytes, 0)? {
         0 => (8, rest),

@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderB
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ConvertedType, Encoding, Type as PhysicalType};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, ParquetMetaData};
+use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetStatisticsPolicy};
 use parquet::file::properties::{CdcOptions, WriterProperties};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -178,8 +178,7 @@ fn decode(
     take: &mut dyn FnMut(&RecordBatch) -> Result<()>,
 ) -> Result<()> {
     let broken = |e: &dyn std::fmt::Display| Error::corrupt(path, e.to_string());
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, reader_options())
         .map_err(|e| broken(&e))?;
     check_sizes(path, builder.metadata(), bytes)?;
     let roots: Vec<usize> = builder
@@ -202,8 +201,18 @@ fn decode(
     Ok(())
 }
 
+/// How parquet files are opened. Their own statistics are skipped: nobody here asks for them, and in
+/// an episode table they are most of the footer (thousands of row groups of a hundred columns).
+pub(crate) fn reader_options() -> ArrowReaderOptions {
+    ArrowReaderOptions::new()
+        .with_skip_arrow_metadata(true)
+        .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll)
+        .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll)
+        .with_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll)
+}
+
 /// Refuses files whose own table of contents is impossible, before anything is allocated for it.
-fn check_sizes(path: &Path, metadata: &ParquetMetaData, bytes: u64) -> Result<()> {
+pub(crate) fn check_sizes(path: &Path, metadata: &ParquetMetaData, bytes: u64) -> Result<()> {
     for group in metadata.row_groups() {
         if group.num_rows() < 0 {
             return Err(Error::corrupt(path, "negative number of rows"));

@@ -1,18 +1,24 @@
 //! Camera pictures to MP4 and back.
 //!
-//! With the feature `gstreamer` this encodes and decodes; without it the same types exist and say
-//! at run time that this build has no video.
+//! With the feature `gstreamer` this encodes, and decodes files from start to end; without it the same
+//! types exist and say at run time that this build has no video. Single frames of a dataset's videos
+//! (`frames.rs`) come from FFmpeg's libavcodec in either build.
 
 #[cfg(not(feature = "gstreamer"))]
 mod absent;
+mod avcodec;
+mod colors;
 #[cfg(feature = "gstreamer")]
 mod decode;
+pub(crate) mod depth;
 #[cfg(feature = "gstreamer")]
 mod encode;
+pub(crate) mod frames;
 mod montage;
 #[cfg(feature = "gstreamer")]
 mod packets;
 pub mod remux;
+mod samples;
 
 #[cfg(not(feature = "gstreamer"))]
 pub(crate) use absent::PacketEncoder;

@@ -1,0 +1,399 @@
+//! FFmpeg's decoders, by the library that is installed.
+//!
+//! LeRobot's readers (PyAV, torchcodec) decode with libavcodec, and so does GStreamer's libav
+//! plugin. Loading the same library at run time gives the same pictures, frame by frame and
+//! without a pipeline's threads, and knows LeRobot's depth format (12-bit grey HEVC), for which
+//! GStreamer has no pixel format. A build needs no FFmpeg.
+//!
+//! The structures below are the leading fields of libavcodec's own, in the order of its headers of
+//! the versions 59 to 62 (FFmpeg 5 to 8); everything else goes through its functions.
+#![allow(
+    unsafe_code,
+    reason = "calls into libavcodec; each block says why it is sound"
+)]
+
+use super::colors::{Matrix, Plane, Planes};
+use super::samples::Track;
+use crate::error::{Error, Result};
+use libloading::Library;
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::mem::offset_of;
+use std::path::Path;
+use std::ptr::{NonNull, null_mut};
+use std::sync::OnceLock;
+
+/// Larger pictures are refused, pixels on a side.
+const SIDE_LIMIT: c_int = 8192;
+/// The major versions whose structures are known, newest first.
+const VERSIONS: [u32; 4] = [62, 61, 60, 59];
+/// "Feed me more", −EAGAIN of Linux.
+const AGAIN: c_int = -11;
+/// "No more pictures": −('E' | 'O'<<8 | 'F'<<16 | ' '<<24).
+const END: c_int = -0x2046_4f45;
+
+#[repr(C)]
+struct AvPacket {
+    buffer: *mut c_void,
+    pts: i64,
+    dts: i64,
+    data: *mut u8,
+    size: c_int,
+    stream_index: c_int,
+    flags: c_int,
+}
+
+#[repr(C)]
+struct AvFrame {
+    data: [*mut u8; 8],
+    linesize: [c_int; 8],
+    extended_data: *mut *mut u8,
+    width: c_int,
+    height: c_int,
+    nb_samples: c_int,
+    format: c_int,
+    /// Key frame mark (older versions), picture type, aspect ratio: 16 bytes in all versions.
+    kind_and_aspect: [c_int; 4],
+    pts: i64,
+}
+
+const _: () = assert!(offset_of!(AvFrame, format) == 116 && offset_of!(AvFrame, pts) == 136);
+
+#[repr(C)]
+struct AvCodecParameters {
+    codec_type: c_int,
+    codec_id: c_int,
+    codec_tag: c_uint,
+    extradata: *mut u8,
+    extradata_size: c_int,
+}
+
+/// Declares the functions that are used and how they are looked up.
+macro_rules! functions {
+    ($($name:ident: fn($($argument:ty),*) $(-> $result:ty)?;)*) => {
+        struct Api {
+            _library: Library,
+            $($name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
+        }
+
+        impl Api {
+            fn from_library(library: Library) -> std::result::Result<Self, libloading::Error> {
+                // SAFETY: the names are libavcodec's (libavutil's are found through it), with the
+                // signatures of its headers; the library lives as long as the pointers.
+                unsafe {
+                    Ok(Self {
+                        $($name: *library.get(concat!(stringify!($name), "\0").as_bytes())?,)*
+                        _library: library,
+                    })
+                }
+            }
+        }
+    };
+}
+
+functions! {
+    avcodec_version: fn() -> c_uint;
+    avcodec_find_decoder_by_name: fn(*const c_char) -> *const c_void;
+    avcodec_alloc_context3: fn(*const c_void) -> *mut c_void;
+    avcodec_free_context: fn(*mut *mut c_void);
+    avcodec_parameters_alloc: fn() -> *mut AvCodecParameters;
+    avcodec_parameters_free: fn(*mut *mut AvCodecParameters);
+    avcodec_parameters_from_context: fn(*mut AvCodecParameters, *mut c_void) -> c_int;
+    avcodec_parameters_to_context: fn(*mut c_void, *const AvCodecParameters) -> c_int;
+    avcodec_open2: fn(*mut c_void, *const c_void, *mut *mut c_void) -> c_int;
+    avcodec_send_packet: fn(*mut c_void, *const AvPacket) -> c_int;
+    avcodec_receive_frame: fn(*mut c_void, *mut AvFrame) -> c_int;
+    avcodec_flush_buffers: fn(*mut c_void);
+    av_packet_alloc: fn() -> *mut AvPacket;
+    av_packet_free: fn(*mut *mut AvPacket);
+    av_packet_unref: fn(*mut AvPacket);
+    av_new_packet: fn(*mut AvPacket, c_int) -> c_int;
+    av_frame_alloc: fn() -> *mut AvFrame;
+    av_frame_free: fn(*mut *mut AvFrame);
+    av_mallocz: fn(usize) -> *mut c_void;
+    av_opt_set: fn(*mut c_void, *const c_char, *const c_char, c_int) -> c_int;
+    av_opt_get_int: fn(*mut c_void, *const c_char, c_int, *mut i64) -> c_int;
+    av_get_pix_fmt_name: fn(c_int) -> *const c_char;
+    av_strerror: fn(c_int, *mut c_char, usize) -> c_int;
+    av_log_set_level: fn(c_int);
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("libavcodec")
+    }
+}
+
+/// The library, loaded once.
+fn api() -> Result<&'static Api> {
+    static API: OnceLock<Option<Api>> = OnceLock::new();
+    let load = |version: &u32| {
+        // SAFETY: a system library whose initialisers have no preconditions.
+        let library = unsafe { Library::new(format!("libavcodec.so.{version}")) }.ok()?;
+        let api = Api::from_library(library).ok()?;
+        // SAFETY: no preconditions.
+        let found = unsafe { (api.avcodec_version)() } >> 16;
+        (found == *version).then_some(api)
+    };
+    let found = API.get_or_init(|| {
+        let api = VERSIONS.iter().find_map(load)?;
+        // SAFETY: no preconditions. Damage is reported by return values; −8 keeps it off stderr.
+        unsafe { (api.av_log_set_level)(-8) };
+        Some(api)
+    });
+    found.as_ref().ok_or(Error::NoDecoder {
+        wanted: "video".into(),
+    })
+}
+
+/// The decoders that may read a sample entry, best first.
+fn decoder_names(codec: &str) -> &'static [&'static CStr] {
+    match codec {
+        "avc1" | "avc3" => &[c"h264"],
+        "hvc1" | "hev1" => &[c"hevc"],
+        // dav1d is by far the fastest; libavcodec's own AV1 needs a graphics card.
+        "av01" => &[c"libdav1d", c"libaom-av1"],
+        "vp09" => &[c"vp9"],
+        "mp4v" => &[c"mpeg4"],
+        _ => &[],
+    }
+}
+
+/// A decoder for one track. Runs in the caller's thread only.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    api: &'static Api,
+    context: NonNull<c_void>,
+    packet: NonNull<AvPacket>,
+    frame: NonNull<AvFrame>,
+}
+
+// SAFETY: the library's contexts may move between threads as long as one uses them at a time, which
+// `&mut self` ensures.
+unsafe impl Send for Decoder {}
+
+impl Decoder {
+    /// A decoder for the pictures of `track`. `path` is for messages.
+    pub(super) fn open(path: &Path, track: &Track) -> Result<Self> {
+        let api = api()?;
+        let missing = || Error::NoDecoder {
+            wanted: track.codec.clone(),
+        };
+        let full = || Error::video(path, "no memory for a decoder");
+        // SAFETY: the names are C strings.
+        let find = |name: &&CStr| unsafe { (api.avcodec_find_decoder_by_name)(name.as_ptr()) };
+        let mut found = decoder_names(&track.codec).iter().map(find);
+        let codec = found.find(|c| !c.is_null()).ok_or_else(missing)?;
+        // SAFETY: `codec` is a codec; allocations are checked before use. `Self` frees them.
+        let decoder = unsafe {
+            let context = NonNull::new((api.avcodec_alloc_context3)(codec)).ok_or_else(full)?;
+            let packet = NonNull::new((api.av_packet_alloc)());
+            let frame = NonNull::new((api.av_frame_alloc)());
+            Self {
+                api,
+                context,
+                packet: packet.ok_or_else(full)?,
+                frame: frame.ok_or_else(full)?,
+            }
+        };
+        decoder.configure(path, track)?;
+        // SAFETY: the context was allocated for this codec and is not open yet.
+        let status = unsafe { (api.avcodec_open2)(decoder.context.as_ptr(), codec, null_mut()) };
+        decoder.check(path, status)?;
+        Ok(decoder)
+    }
+
+    fn configure(&self, path: &Path, track: &Track) -> Result<()> {
+        let api = self.api;
+        let context = self.context.as_ptr();
+        // One thread: several readers run side by side, and frames come out at once.
+        let pixels = c"67108864";
+        for (name, value) in [(c"threads", c"1"), (c"max_pixels", pixels)] {
+            // SAFETY: a context and C strings.
+            let status = unsafe { (api.av_opt_set)(context, name.as_ptr(), value.as_ptr(), 0) };
+            self.check(path, status)?;
+        }
+        let full = || Error::video(path, "no memory for a decoder");
+        // SAFETY: the parameters are allocated by the library, filled from the context, given an
+        // allocation of the library that it frees with them, copied into the context and freed.
+        unsafe {
+            let mut parameters = (api.avcodec_parameters_alloc)();
+            if parameters.is_null() {
+                return Err(full());
+            }
+            let mut status = (api.avcodec_parameters_from_context)(parameters, context);
+            let config = &track.config;
+            // The library reads up to 64 bytes beyond the end.
+            let copy = (api.av_mallocz)(config.len() + 64).cast::<u8>();
+            if !copy.is_null() && status >= 0 && !config.is_empty() {
+                copy.copy_from_nonoverlapping(config.as_ptr(), config.len());
+                (*parameters).extradata = copy;
+                (*parameters).extradata_size = config.len() as c_int;
+                status = (api.avcodec_parameters_to_context)(context, parameters);
+            }
+            (api.avcodec_parameters_free)(&mut parameters);
+            if copy.is_null() {
+                Err(full())
+            } else {
+                self.check(path, status)
+            }
+        }
+    }
+
+    /// Gives the decoder one encoded frame, which `fill` writes into its `size` bytes.
+    pub(super) fn send(
+        &mut self,
+        path: &Path,
+        size: u32,
+        pts: i64,
+        fill: impl FnOnce(&mut [u8]) -> Result<()>,
+    ) -> Result<()> {
+        let size = c_int::try_from(size)
+            .map_err(|_| Error::corrupt(path, format!("a frame claims {size} bytes")))?;
+        // SAFETY: `packet` is ours; av_new_packet gives it `size` bytes (zeroed behind the end, not
+        // within, so they are cleared before they become a slice).
+        unsafe {
+            let packet = self.packet.as_ptr();
+            self.check(path, (self.api.av_new_packet)(packet, size))?;
+            (*packet).data.write_bytes(0, size as usize);
+            let bytes = std::slice::from_raw_parts_mut((*packet).data, size as usize);
+            let filled = fill(bytes);
+            (*packet).pts = pts;
+            let status = match filled {
+                Ok(()) => (self.api.avcodec_send_packet)(self.context.as_ptr(), packet),
+                Err(_) => 0,
+            };
+            (self.api.av_packet_unref)(packet);
+            filled?;
+            self.check(path, status)
+        }
+    }
+
+    /// Says that no more encoded frames come, so that the last pictures come out.
+    pub(super) fn finish(&mut self, path: &Path) -> Result<()> {
+        // SAFETY: null means the end.
+        let status =
+            unsafe { (self.api.avcodec_send_packet)(self.context.as_ptr(), std::ptr::null()) };
+        if status == END {
+            Ok(())
+        } else {
+            self.check(path, status)
+        }
+    }
+
+    /// Forgets everything sent, before a jump to a key frame.
+    pub(super) fn flush(&mut self) {
+        // SAFETY: an open context.
+        unsafe { (self.api.avcodec_flush_buffers)(self.context.as_ptr()) }
+    }
+
+    /// Takes the next decoded picture, which [`Self::picture`] then shows; its time in ticks, or
+    /// `None` if the decoder wants more.
+    pub(super) fn receive(&mut self, path: &Path) -> Result<Option<i64>> {
+        // SAFETY: the frame is ours and is overwritten.
+        unsafe {
+            let frame = self.frame.as_ptr();
+            match (self.api.avcodec_receive_frame)(self.context.as_ptr(), frame) {
+                AGAIN | END => Ok(None),
+                status => self.check(path, status).map(|()| Some((*frame).pts)),
+            }
+        }
+    }
+
+    /// The picture that [`Self::receive`] took last.
+    pub(super) fn picture(&self, path: &Path) -> Result<Planes<'_>> {
+        // SAFETY: the frame is ours; its fields are initialised since its allocation.
+        let frame = unsafe { self.frame.as_ref() };
+        let (width, height) = (frame.width, frame.height);
+        if !(1..=SIDE_LIMIT).contains(&width) || !(1..=SIDE_LIMIT).contains(&height) {
+            return Err(Error::video(
+                path,
+                format!("pictures of {width}×{height} are not read"),
+            ));
+        }
+        // SAFETY: gives a static C string or null.
+        let format = unsafe {
+            let name = (self.api.av_get_pix_fmt_name)(frame.format);
+            if name.is_null() {
+                c"unknown"
+            } else {
+                CStr::from_ptr(name)
+            }
+        };
+        let format = format.to_str().unwrap_or("unknown");
+        let sub_y = usize::from(format.contains("420"));
+        let plane = |number: usize| {
+            let (data, stride) = (frame.data[number], frame.linesize[number]);
+            let stride = usize::try_from(stride).unwrap_or(0);
+            let rows = height as usize;
+            let rows = if number == 0 {
+                rows
+            } else {
+                (rows + sub_y) >> sub_y
+            };
+            if data.is_null() || stride == 0 {
+                return Plane { data: &[], stride };
+            }
+            // SAFETY: a decoded plane has `linesize` bytes for each of its rows (libavutil's
+            // frame.h), and stays until the next `receive`, which needs `&mut self`.
+            let data = unsafe { std::slice::from_raw_parts(data, stride * rows) };
+            Plane { data, stride }
+        };
+        let planar = !matches!(format, "gray" | "gray12le");
+        let absent = Plane {
+            data: &[],
+            stride: 0,
+        };
+        Ok(Planes {
+            width: width as usize,
+            height: height as usize,
+            format,
+            planes: if planar {
+                [plane(0), plane(1), plane(2)]
+            } else {
+                [plane(0), absent, absent]
+            },
+            // As numbered by ITU-T H.273: colorspace 1 is BT.709; color_range 2 is full.
+            matrix: Matrix::new(
+                self.option(c"colorspace") == 1,
+                self.option(c"color_range") == 2 || format.starts_with("yuvj"),
+            ),
+        })
+    }
+
+    fn option(&self, name: &CStr) -> i64 {
+        let mut value = 0;
+        // SAFETY: an open context, a C string and a place for the number.
+        unsafe {
+            (self.api.av_opt_get_int)(self.context.as_ptr(), name.as_ptr(), 0, &mut value);
+        }
+        value
+    }
+
+    fn check(&self, path: &Path, status: c_int) -> Result<()> {
+        if status >= 0 {
+            return Ok(());
+        }
+        let mut text = [0_u8; 128];
+        // SAFETY: the buffer has the length given and is left null-terminated.
+        unsafe { (self.api.av_strerror)(status, text.as_mut_ptr().cast(), text.len()) };
+        let words = CStr::from_bytes_until_nul(&text).unwrap_or(c"unknown error");
+        Err(Error::video(
+            path,
+            format!("cannot be decoded: {}", words.to_string_lossy()),
+        ))
+    }
+}
+
+impl Drop for Decoder {
+    fn drop(&mut self) {
+        let mut context = self.context.as_ptr();
+        let mut packet = self.packet.as_ptr();
+        let mut frame = self.frame.as_ptr();
+        // SAFETY: allocated by these functions' counterparts and not used afterwards.
+        unsafe {
+            (self.api.av_frame_free)(&mut frame);
+            (self.api.av_packet_free)(&mut packet);
+            (self.api.avcodec_free_context)(&mut context);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Single frames of video files, by time: the reader's random access.
+//!
+//! Each file's index is read once. A frame is decoded from the key frame before it, or onwards from
+//! where an idle decoder stands if that is nearer. Decoders and pictures are kept within bounds.
+
+use super::avcodec::Decoder;
+use super::depth::DepthScale;
+use super::samples::Track;
+use crate::error::{Error, Result};
+use crate::files::{Files, ReadAt};
+use crate::reader::cache::ByteCache;
+use crate::reader::value::{Image, Pixels};
+use lru::LruCache;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Files whose index and decoders are kept.
+const OPEN_FILES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(31);
+/// Idle decoders of one file.
+const IDLE_DECODERS: usize = 4;
+/// Encoded frames that a decoder may take before the one it was asked for comes out.
+const DELAY_LIMIT: usize = 64;
+
+/// The pictures of a dataset's video files.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    files: Arc<dyn Files>,
+    open: Mutex<LruCache<PathBuf, Arc<VideoFile>>>,
+    pictures: ByteCache<(Arc<Path>, usize), Arc<Image>>,
+}
+
+/// An open video file.
+#[derive(Debug)]
+struct VideoFile {
+    path: Arc<Path>,
+    file: Arc<dyn ReadAt>,
+    track: Track,
+    idle: Mutex<Vec<Standing>>,
+}
+
+/// A decoder and where it stands.
+#[derive(Debug)]
+struct Standing {
+    decoder: Decoder,
+    /// The next encoded frame to give it.
+    next: usize,
+    /// When the last picture was shown that came out; pictures come in that order.
+    shown: i64,
+    /// Whether the end was announced, after which it must be flushed.
+    finished: bool,
+}
+
+impl Frames {
+    /// Frames of `files`, keeping at most `cache_bytes` of pictures.
+    pub(crate) fn new(files: Arc<dyn Files>, cache_bytes: u64) -> Self {
+        Self {
+            files,
+            open: Mutex::new(LruCache::new(OPEN_FILES)),
+            pictures: ByteCache::new(cache_bytes),
+        }
+    }
+
+    /// The pictures of the file `path` that are shown at `times_s`, each within `tolerance_s`.
+    /// With `depth` they are depth codes, whose meaning it gives.
+    pub(crate) fn at(
+        &self,
+        path: &Path,
+        times_s: &[f64],
+        tolerance_s: f64,
+        depth: Option<&DepthScale>,
+    ) -> Result<Vec<Arc<Image>>> {
+        let video = self.open(path)?;
+        let wanted: Vec<usize> = times_s
+            .iter()
+            .map(|time| video.sample_at(*time, tolerance_s))
+            .collect::<Result<_>>()?;
+        let mut missing = wanted.clone();
+        missing.sort_by_key(|s| video.track.samples[*s].pts);
+        missing.dedup();
+        let mut found: Vec<(usize, Arc<Image>)> = Vec::with_capacity(missing.len());
+        missing.retain(|sample| {
+            let kept = self.pictures.get(&(video.path.clone(), *sample));
+            kept.is_none_or(|image| {
+                found.push((*sample, image));
+                false
+            })
+        });
+        video.decode(&missing, depth, |sample, image| {
+            let image = Arc::new(image);
+            let key = (video.path.clone(), sample);
+            self.pictures
+                .put(key, image.clone(), image.byte_len() as u64);
+            found.push((sample, image));
+        })?;
+        let picture = |sample: &usize| {
+            let image = found.iter().find(|(s, _)| s == sample);
+            image
+                .map(|(_, image)| image.clone())
+                .ok_or_else(|| Error::video(path, format!("frame {sample} cannot be decoded")))
+        };
+        wanted.iter().map(picture).collect()
+    }
+
+    fn open(&self, path: &Path) -> Result<Arc<VideoFile>> {
+        let lock = || self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(video) = lock().get(path) {
+            return Ok(video.clone());
+        }
+        let file = self.files.open(path).map_err(Error::io("open", path))?;
+        let video = Arc::new(VideoFile {
+            path: path.into(),
+            track: Track::read(path, &*file)?,
+            file,
+            idle: Mutex::default(),
+        });
+        lock().push(path.to_owned(), video.clone());
+        Ok(video)
+    }
+}
+
+impl VideoFile {
+    fn sample_at(&self, time_s: f64, tolerance_s: f64) -> Result<usize> {
+        let nearest = self
+            .track
+            .nearest(time_s)
+            .ok_or_else(|| Error::video(&self.path, "the file has no frames"))?;
+        let found_s = self.track.seconds(nearest);
+        if (found_s - time_s).abs() < tolerance_s {
+            return Ok(nearest);
+        }
+        Err(Error::video(
+            &self.path,
+            format!(
+                "no frame at {time_s:.4} s; the nearest is at {found_s:.4} s. The video and the rows do not belong together: frames were lost or the episode table is wrong"
+            ),
+        ))
+    }
+
+    /// Decodes `wanted`, which are in the order in which they are shown, and gives each to `take`.
+    fn decode(
+        &self,
+        wanted: &[usize],
+        depth: Option<&DepthScale>,
+        mut take: impl FnMut(usize, Image),
+    ) -> Result<()> {
+        let Some(first) = wanted.first() else {
+            return Ok(());
+        };
+        let mut standing = self.idle_for(*first)?;
+        // After an error the decoder is dropped, in whatever state it is.
+        for sample in wanted {
+            take(*sample, standing.decode(self, *sample, depth)?);
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_DECODERS {
+            idle.push(standing);
+        }
+        Ok(())
+    }
+
+    /// The idle decoder with the least to do before `sample` comes out, or a new one.
+    fn idle_for(&self, sample: usize) -> Result<Standing> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let best = (0..idle.len()).min_by_key(|i| idle[*i].distance(&self.track, sample));
+        if let Some(best) = best {
+            return Ok(idle.swap_remove(best));
+        }
+        drop(idle);
+        Ok(Standing {
+            decoder: Decoder::open(&self.path, &self.track)?,
+            next: 0,
+            shown: i64::MIN,
+            finished: false,
+        })
+    }
+}
+
+impl Standing {
+    /// Whether going on from here leads to `sample` without a jump.
+    fn leads_to(&self, track: &Track, sample: usize, key: usize) -> bool {
+        let fresh = self.next == 0 && self.shown == i64::MIN;
+        !self.finished
+            && !fresh
+            && self.next >= key
+            && self.shown < track.samples[sample].pts
+            && self.next <= sample + DELAY_LIMIT
+    }
+
+    /// Encoded frames to take until `sample`.
+    fn distance(&self, track: &Track, sample: usize) -> usize {
+        let key = track.key_before(sample);
+        let from = if self.leads_to(track, sample, key) {
+            self.next
+        } else {
+            key
+        };
+        (sample + 1).saturating_sub(from)
+    }
+
+    fn decode(
+        &mut self,
+        video: &VideoFile,
+        sample: usize,
+        depth: Option<&DepthScale>,
+    ) -> Result<Image> {
+        let (path, track) = (&*video.path, &video.track);
+        let key = track.key_before(sample);
+        if !self.leads_to(track, sample, key) {
+            self.decoder.flush();
+            (self.next, self.shown, self.finished) = (key, i64::MIN, false);
+        }
+        let target = track.samples[sample].pts;
+        loop {
+            while let Some(pts) = self.decoder.receive(path)? {
+                self.shown = pts;
+                if pts == target {
+                    return self.image(path, depth);
+                }
+            }
+            if self.finished || self.next > sample + DELAY_LIMIT {
+                return Err(Error::video(
+                    path,
+                    format!("frame {sample} does not come out of the decoder"),
+                ));
+            }
+            let Some(next) = track.samples.get(self.next) else {
+                self.decoder.finish(path)?;
+                self.finished = true;
+                continue;
+            };
+            self.decoder.send(path, next.size, next.pts, |bytes| {
+                let read = video.file.read_at(next.offset, bytes);
+                read.map_err(Error::io("read", path))
+            })?;
+            self.next += 1;
+        }
+    }
+
+    fn image(&self, path: &Path, depth: Option<&DepthScale>) -> Result<Image> {
+        let planes = self.decoder.picture(path)?;
+        let Some(scale) = depth else {
+            return planes.to_rgb(path);
+        };
+        Ok(Image {
+            width: planes.width,
+            height: planes.height,
+            pixels: Pixels::Depth(scale.distances(&planes.to_codes(path)?)),
+        })
+    }
+}
