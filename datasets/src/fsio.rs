@@ -11,6 +11,7 @@ pub(crate) fn create_dir(path: &Path) -> Result<()> {
 }
 
 /// Forces the contents of a file that another library finished to the disk.
+#[cfg(feature = "gstreamer")]
 pub(crate) fn sync_file(path: &Path) -> Result<()> {
     File::open(path)
         .and_then(|f| f.sync_all())
