@@ -43,6 +43,10 @@ pub(crate) enum Command {
     ///
     /// Example: sinew run --port sim --policy policies/demo/so101-pick
     Run(Run),
+    /// Look into datasets and check them.
+    ///
+    /// Example: sinew dataset doctor out/pick
+    Dataset(crate::commands::dataset::args::DatasetArgs),
     /// Measure the control loop or the servo bus on this machine.
     ///
     /// Example: sinew bench loop --rate 1000

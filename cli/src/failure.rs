@@ -1,5 +1,6 @@
 //! Exit codes: 0 done, 1 the run failed, 2 the request was wrong (what to do is in the message),
-//! 130 ended by a signal before its work was done.
+//! 130 ended by a signal before its work was done. `sinew dataset doctor` ends with 3 when it finds
+//! warnings and with 4 when it finds errors.
 
 use std::process::ExitCode;
 use thiserror::Error;
@@ -14,6 +15,12 @@ pub(crate) struct Usage(pub(crate) String);
 #[error("stopped by a signal")]
 pub(crate) struct Interrupted;
 
+/// An examination that was carried out and found something: the report is printed already, and the
+/// exit code says how bad it is.
+#[derive(Debug, Error)]
+#[error("something is wrong with what was examined")]
+pub(crate) struct Verdict(pub(crate) u8);
+
 /// Marks an error of a library as the caller's to mend: exit code 2.
 pub(crate) fn usage(error: impl std::fmt::Display) -> anyhow::Error {
     Usage(error.to_string()).into()
@@ -23,6 +30,9 @@ pub(crate) fn usage(error: impl std::fmt::Display) -> anyhow::Error {
 pub(crate) fn explain(error: &anyhow::Error) -> ExitCode {
     if error.is::<Interrupted>() {
         return ExitCode::from(130);
+    }
+    if let Some(Verdict(code)) = error.downcast_ref() {
+        return ExitCode::from(*code);
     }
     eprintln!("sinew: {}", sentence(error));
     ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })

@@ -300,7 +300,7 @@ fn even_times_are_told_in_notes() {
         "{messages:?}"
     );
     assert!(
-        messages[1].starts_with("pictures were captured -10.0 ms to -10.0 ms after"),
+        messages[1].starts_with("pictures are 10.0 ms to 10.0 ms older than"),
         "{messages:?}"
     );
 }

@@ -103,7 +103,7 @@ fn every_cut_off_file_is_noticed() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
     fn random_bytes_never_panic(
         file in prop::sample::select(&FILES[..]),

@@ -1,6 +1,7 @@
 //! One file a verb.
 
 mod bench;
+pub(crate) mod dataset;
 mod demo;
 mod doctor;
 mod record;
@@ -20,6 +21,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         Command::Record(args) => record::record(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Run(args) => run::run(&args),
+        Command::Dataset(args) => dataset::dataset(&args),
         Command::Bench(args) => bench::bench(&args.what),
         Command::Doctor(args) => doctor::doctor(&args),
     }

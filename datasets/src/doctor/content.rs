@@ -114,7 +114,7 @@ impl<'a> Content<'a> {
                 self.whole[at].spoiled = true;
                 continue;
             }
-            let stats = FeatureStats::of_rows(values, feature.width);
+            let stats = FeatureStats::of_rows(values, feature.stat_width);
             self.compare(at, episode, &stats, out);
             self.add(at, values, &stats);
         }
@@ -156,23 +156,23 @@ impl<'a> Content<'a> {
             return;
         }
         let values = &episode.values[at];
-        let wrong = stored.compare(stats, |quantile, entry| {
+        let wrong = stored.compare(stats, episode.rows, |quantile, entry| {
             let (value, slack) = (
                 stored.quantile(quantile, entry),
                 stored.quantile_slack(entry),
             );
-            let column = values.iter().skip(entry).step_by(feature.width);
+            let column = values.iter().skip(entry).step_by(feature.stat_width);
             let (below, upto) = ranks(column, value, slack);
-            rank_holds(QUANTILES[quantile].1, episode.rows, below, upto)
+            rank_holds(QUANTILES[quantile].1, stats.count, below, upto)
         });
         if let Some((entry, problem)) = wrong {
-            let place = place.clone().feature(feature.entry(entry));
+            let place = place.clone().feature(feature.stat_entry(entry));
             out.add(Code::StatsWrong, place, problem);
         }
     }
 
     fn add(&mut self, at: usize, values: &[f64], stats: &FeatureStats) {
-        let (whole, width) = (&mut self.whole[at], self.features[at].width);
+        let (whole, width) = (&mut self.whole[at], self.features[at].stat_width);
         let slots = QUANTILES.len() * width;
         whole.weighted.resize(slots, 0.0);
         whole.below.resize(slots, 0);
@@ -294,7 +294,8 @@ impl<'a> Content<'a> {
             out.add(Code::StatsMissing, place, "there are no statistics of it");
             return;
         }
-        let wrong = stored.compare(found, |quantile, entry| {
+        let rows = found.count * feature.stat_width as u64 / feature.width as u64;
+        let wrong = stored.compare(found, rows, |quantile, entry| {
             let slot = entry * QUANTILES.len() + quantile;
             let mean = whole.weighted[slot] / found.count as f64;
             let slack = stored.quantile_slack(entry);
@@ -305,7 +306,7 @@ impl<'a> Content<'a> {
         if let Some((entry, problem)) = wrong {
             out.add(
                 Code::StatsWrong,
-                dataset_place(&feature.entry(entry)),
+                dataset_place(&feature.stat_entry(entry)),
                 problem,
             );
         }

@@ -35,6 +35,8 @@ pub(super) struct Described {
     pub(super) shape: Vec<u64>,
     /// Values in a cell, for numbers.
     pub(super) width: usize,
+    /// Values for which there are statistics: lerobot takes those along the last axis.
+    pub(super) stat_width: usize,
     names: Vec<String>,
 }
 
@@ -45,6 +47,15 @@ impl Described {
             _ if self.width == 1 && self.names.is_empty() => self.name.clone(),
             Some(name) => format!("{}/{name}", self.name),
             None => format!("{}/{entry}", self.name),
+        }
+    }
+
+    /// `feature/entry` of a value of the statistics.
+    pub(super) fn stat_entry(&self, entry: usize) -> String {
+        if self.stat_width == self.width {
+            self.entry(entry)
+        } else {
+            format!("{}/…{entry}", self.name)
         }
     }
 
@@ -326,6 +337,7 @@ fn described(name: &str, feature: &Feature, out: &mut Findings) -> Option<Descri
         kind,
         shape: feature.shape.clone(),
         width: width.unwrap_or(0) as usize,
+        stat_width: width.and(feature.shape.last().copied()).unwrap_or(0) as usize,
         names: feature.entry_names().unwrap_or_default(),
     })
 }

@@ -175,3 +175,103 @@ fn edit(trak: &[u8], movie_clock: u32, ticks: u32) -> Option<f64> {
     }
     Some(-pause)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn boxed(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+        [&(body.len() as u32 + 8).to_be_bytes()[..], kind, body].concat()
+    }
+
+    fn words(values: &[i64]) -> Vec<u8> {
+        let word = |v: &i64| (*v as u32).to_be_bytes();
+        values.iter().flat_map(word).collect()
+    }
+
+    /// Four frames at 30 fps and 15360 ticks, stored in the order 0 2 1 3, as an encoder with
+    /// B-frames does: shown late by a frame, which the edit list takes back. Then as many bytes of
+    /// pictures as the index says.
+    fn reordered() -> Vec<u8> {
+        let mut entry = vec![0; 50];
+        entry[24..28].copy_from_slice(&[1, 64, 0, 240]);
+        let stsd = [words(&[0, 1, 58]), b"avc1".to_vec(), entry].concat();
+        let stbl = [
+            boxed(b"stsd", &stsd),
+            boxed(b"stts", &words(&[0, 1, 4, 512])),
+            boxed(b"ctts", &words(&[0, 4, 1, 512, 1, 1024, 1, 0, 1, 512])),
+            boxed(b"stsz", &words(&[0, 0, 4, 10, 10, 10, 10])),
+        ]
+        .concat();
+        let mdia = [
+            boxed(b"mdhd", &words(&[0, 0, 0, 15360, 0, 0])),
+            boxed(
+                b"hdlr",
+                &[words(&[0, 0]), b"vide".to_vec(), vec![0; 12]].concat(),
+            ),
+            boxed(b"minf", &boxed(b"stbl", &stbl)),
+        ]
+        .concat();
+        let edits = boxed(b"elst", &words(&[0, 2, 100, -1, 65536, 133, 512, 65536]));
+        let trak = [boxed(b"edts", &edits), boxed(b"mdia", &mdia)].concat();
+        let moov = [
+            boxed(b"mvhd", &words(&[0, 0, 0, 1000, 0])),
+            boxed(b"trak", &trak),
+        ]
+        .concat();
+        [boxed(b"moov", &moov), boxed(b"mdat", &[0; 40])].concat()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Track, Trouble> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        track(file.path())
+    }
+
+    #[test]
+    fn frames_are_timed_as_shown() {
+        let mut bytes = reordered();
+        // The first, empty edit delays the film by 100 ms; the second begins where frame 0 is shown.
+        let found = read(&bytes).unwrap();
+        assert_eq!(found.size, (320, 240));
+        for (frame, shown) in found.shown_s.iter().enumerate() {
+            let expected = frame as f64 / 30.0 + 0.1;
+            assert!((shown - expected).abs() < 1e-9, "{:?}", found.shown_s);
+        }
+        let at = bytes
+            .windows(4)
+            .position(|w| w == 100_u32.to_be_bytes())
+            .unwrap();
+        bytes[at..at + 4].fill(0);
+        assert!(read(&bytes).unwrap().shown_s[0].abs() < 1e-9);
+    }
+
+    #[test]
+    fn cut_off_files_are_told_apart() {
+        let whole = reordered();
+        let mdat = whole.len() - 48;
+        assert!(matches!(read(&whole[..mdat - 5]), Err(Trouble::NoIndex(_))));
+        assert!(matches!(
+            read(&whole[..whole.len() - 5]),
+            Err(Trouble::Damaged(_))
+        ));
+        // Pictures that are wholly absent do not fit into what is left.
+        let mut long = whole.clone();
+        let at = long.windows(4).position(|w| w == b"stsz").unwrap() + 16;
+        long[at..at + 4].copy_from_slice(&60_000_u32.to_be_bytes());
+        assert!(matches!(read(&long), Err(Trouble::Damaged(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn changed_indices_never_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+            let mut bytes = reordered();
+            for (at, value) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            let _ = read(&bytes);
+        }
+    }
+}

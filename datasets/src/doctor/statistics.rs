@@ -5,7 +5,8 @@
 //! variance within 4e-6·S² + 1e-3 of itself, because lerobot takes it as a difference of squares;
 //! quantiles by rank, within two bins of lerobot's histogram (R/5000 each). A quantile
 //! of the whole dataset may also be the count-weighted mean of the episodes' quantiles, which is
-//! what lerobot 0.6.1 writes.
+//! what lerobot 0.6.1 writes. Of a matrix, lerobot takes all values with the same place on the last
+//! axis together.
 
 use super::code::Code;
 use super::finding::{Findings, Place};
@@ -47,10 +48,10 @@ impl Layout {
         for feature in numeric(head) {
             layout.fields.push(Field {
                 name: feature.name.clone(),
-                width: feature.width,
+                width: feature.stat_width,
                 start: layout.len,
             });
-            layout.len += VALUE_NAMES.len() * feature.width + 1;
+            layout.len += VALUE_NAMES.len() * feature.stat_width + 1;
         }
         layout
     }
@@ -155,11 +156,12 @@ impl Stored<'_> {
         2.0 * (max - min).abs() / BINS + 1e-5 * min.abs().max(max.abs()) + 1e-9
     }
 
-    /// The first value that is not that of the data: entry, and what is wrong. `quantile_holds`
-    /// judges a stored quantile (number, entry) by rank.
+    /// The first value that is not that of the data, which has `rows` rows: entry, and what is
+    /// wrong. `quantile_holds` judges a stored quantile (number, entry) by rank.
     pub(super) fn compare(
         &self,
         found: &FeatureStats,
+        rows: u64,
         quantile_holds: impl Fn(usize, usize) -> bool,
     ) -> Option<(usize, String)> {
         let says = |name: &str, said: f64, is: f64| {
@@ -170,8 +172,8 @@ impl Stored<'_> {
             };
             format!("{name} is {said}, but the data give {}", short(is))
         };
-        if self.count != found.count as f64 {
-            return Some((0, says("count", self.count, found.count as f64)));
+        if self.count != rows as f64 {
+            return Some((0, says("count", self.count, rows as f64)));
         }
         for entry in 0..self.width.min(found.mean.len()) {
             let (min, max) = (found.min[entry], found.max[entry]);

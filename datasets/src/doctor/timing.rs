@@ -139,9 +139,9 @@ impl Timing {
         for camera in &self.cameras {
             if let Some((low, high)) = camera.skew_s {
                 let message = format!(
-                    "pictures were captured {} to {} after the joints (medians of the episodes); {} of {} rows have the picture of the row before",
-                    ms(low),
-                    ms(high),
+                    "pictures are {} to {} older than the joint values (medians of the episodes); {} of {} rows have the picture of the row before",
+                    ms(-high),
+                    ms(-low),
                     camera.reused,
                     self.rows
                 );
@@ -171,9 +171,9 @@ impl Camera {
         let p99 = rank(&size, 0.99);
         if median.abs() > SKEW * period_s || p99 > 2.0 * SKEW * period_s {
             let message = format!(
-                "pictures of {} were captured {} after the joints (median), {} away at the 99th percentile; a period is {}",
+                "pictures of {} are {} older than the joint values (median), {} away at the 99th percentile; a period is {}",
                 self.name,
-                ms(median),
+                ms(-median),
                 ms(p99),
                 ms(period_s)
             );
