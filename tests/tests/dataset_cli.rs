@@ -212,3 +212,64 @@ fn wrong_requests_are_one_sentence() {
     dataset("info", folder.path(), &[]).failed(2, &["tasks.parquet", "sinew dataset doctor"]);
     assert_eq!(dataset("doctor", folder.path(), &[]).code, Some(4));
 }
+
+#[test]
+fn repair_recovers_what_a_crash_left_and_finds_nothing_twice() {
+    let folder = recorded();
+    let clean = dataset("repair", folder.path(), &[]);
+    clean.succeeded();
+    prints(&clean, &["nothing to repair", "2 episodes"]);
+    let simulator = sinew_tests::Simulator::start(&["--camera-fps", "0"]);
+    let set = TempDir::new().unwrap();
+    let path = set.path().join("set");
+    let client = Running::sinew(&[
+        "record",
+        "--port",
+        simulator.port(),
+        "--teleop",
+        "scripted",
+        "--dataset",
+        path.to_str().unwrap(),
+    ]);
+    let journal = path.join(".recording/rows.journal");
+    sinew_tests::wait_until("rows are in the journal", || {
+        std::fs::metadata(&journal).is_ok_and(|file| file.len() > 20_000)
+    });
+    client.signal(libc::SIGKILL);
+    assert_eq!(client.wait().code, None);
+    let repaired = dataset("repair", &path, &["--json"]);
+    repaired.succeeded();
+    assert!(repaired.json()["recovered"]["rows"].as_u64().unwrap() > 10);
+    assert_eq!(repaired.json()["episodes"], 1);
+    prints(&dataset("repair", &path, &[]), &["nothing to repair"]);
+    dataset("ls", &path, &[]).succeeded();
+    assert_eq!(dataset("doctor", &path, &["--json"]).code, Some(0));
+}
+
+#[test]
+fn edits_make_a_new_dataset_and_wrong_ones_are_refused() {
+    let folder = recorded();
+    let out = TempDir::new().unwrap();
+    let to = out.path().join("one");
+    let edit = |arguments: &[&str]| {
+        let mut all = vec!["dataset", "edit"];
+        all.extend(arguments);
+        Running::to_end(&all)
+    };
+    let from = folder.path().to_str().unwrap();
+    let to = to.to_str().unwrap();
+    let deleted = edit(&["delete", from, "--episodes", "0", "--out", to, "--json"]);
+    deleted.succeeded();
+    deleted.json();
+    let left = dataset("ls", Path::new(to), &["--json"]).json();
+    assert_eq!(
+        (left.as_array().unwrap().len(), &left[0]["frames"]),
+        (1, &45.into())
+    );
+    assert_eq!(dataset("doctor", Path::new(to), &[]).code, Some(0));
+    let source = dataset("ls", folder.path(), &["--json"]).json();
+    assert_eq!(source.as_array().unwrap().len(), 2);
+    edit(&["delete", from, "--episodes", "7", "--out", to]).failed(2, &["one"]);
+    edit(&["delete", from, "--episodes", "x", "--in-place"]).failed(2, &["--episodes"]);
+    edit(&["drop", from, "--feature", "nose", "--in-place"]).failed(2, &["nose"]);
+}

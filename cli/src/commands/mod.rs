@@ -2,6 +2,7 @@
 
 mod bench;
 pub(crate) mod dataset;
+pub(crate) mod dataset_edit;
 mod demo;
 mod doctor;
 mod record;

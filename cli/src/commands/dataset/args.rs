@@ -30,6 +30,27 @@ pub(super) enum Verb {
     ///
     /// Example: sinew dataset doctor out/pick
     Doctor(Doctor),
+    /// Recover what a crashed recording left: the episode that was running becomes one of the dataset.
+    ///
+    /// Example: sinew dataset repair out/pick
+    Repair(Repair),
+    /// Make new datasets from old ones: delete, split, merge, rename, relabel, drop, trim, reencode.
+    ///
+    /// Example: sinew dataset edit delete out/pick --episodes 3,7-9 --out out/pick-clean
+    #[command(subcommand)]
+    Edit(crate::commands::dataset_edit::EditCommand),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Repair {
+    /// Folder of the dataset.
+    pub(super) path: PathBuf,
+    /// Throw the running episode away instead.
+    #[arg(long)]
+    pub(super) discard: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ pub(crate) mod args;
 mod doctor;
 mod info;
 mod ls;
+mod repair;
 mod show;
 mod text;
 
@@ -20,6 +21,8 @@ pub(crate) fn dataset(args: &DatasetArgs) -> Result<()> {
         Verb::Ls(args) => ls::ls(args),
         Verb::Show(args) => show::show(args),
         Verb::Doctor(args) => doctor::doctor(args),
+        Verb::Repair(args) => repair::run(args),
+        Verb::Edit(command) => super::dataset_edit::run(command),
     }
 }
 
