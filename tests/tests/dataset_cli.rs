@@ -269,7 +269,7 @@ fn edits_make_a_new_dataset_and_wrong_ones_are_refused() {
     assert_eq!(dataset("doctor", Path::new(to), &[]).code, Some(0));
     let source = dataset("ls", folder.path(), &["--json"]).json();
     assert_eq!(source.as_array().unwrap().len(), 2);
-    edit(&["delete", from, "--episodes", "7", "--out", to]).failed(2, &["one"]);
+    edit(&["delete", from, "--episodes", "7", "--out", to]).failed(2, &["no episode 7"]);
     edit(&["delete", from, "--episodes", "x", "--in-place"]).failed(2, &["--episodes"]);
     edit(&["drop", from, "--feature", "nose", "--in-place"]).failed(2, &["nose"]);
 }
