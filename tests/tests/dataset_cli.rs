@@ -270,6 +270,6 @@ fn edits_make_a_new_dataset_and_wrong_ones_are_refused() {
     let source = dataset("ls", folder.path(), &["--json"]).json();
     assert_eq!(source.as_array().unwrap().len(), 2);
     edit(&["delete", from, "--episodes", "7", "--out", to]).failed(2, &["no episode 7"]);
-    edit(&["delete", from, "--episodes", "x", "--in-place"]).failed(2, &["--episodes"]);
+    edit(&["delete", from, "--episodes", "x", "--in-place"]).failed(2, &["no list of episodes"]);
     edit(&["drop", from, "--feature", "nose", "--in-place"]).failed(2, &["nose"]);
 }
