@@ -101,11 +101,16 @@ pub(crate) struct OutputArgs {
     /// ROS domain id.
     #[arg(long, default_value_t = 0)]
     pub(crate) domain: u32,
+    /// ROS node, such as /operator/station, that must be there from the start: when it goes away,
+    /// the emergency stop trips. Implies --topics.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) supervisor: Option<String>,
 }
 
 impl OutputArgs {
     pub(crate) fn wants_topics(&self) -> bool {
-        self.topics || !self.connect.is_empty() || !self.listen.is_empty()
+        let endpoints = !self.connect.is_empty() || !self.listen.is_empty();
+        self.topics || endpoints || self.supervisor.is_some()
     }
 }
 

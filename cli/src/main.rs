@@ -14,6 +14,8 @@ mod report;
 mod session;
 mod source;
 #[cfg(feature = "topics")]
+mod supervision;
+#[cfg(feature = "topics")]
 mod topics;
 mod units;
 mod view;

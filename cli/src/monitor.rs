@@ -81,6 +81,7 @@ pub(crate) fn prepare(
             world,
             setup.node(output)?,
             setup.estop(),
+            output.supervisor.as_deref(),
         )?)
     } else {
         None

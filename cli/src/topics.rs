@@ -5,15 +5,16 @@ use crate::args::OutputArgs;
 use crate::failure::usage;
 use crate::session::Rig;
 use crate::source::NewestTarget;
+use crate::supervision::Supervision;
 use crate::world::World;
 use anyhow::{Context, Result};
 use sinew_runtime::control::{TickFlags, TickRecord};
 use sinew_runtime::ring::RingReader;
-use sinew_runtime::safety::{EStop, EStopReason};
+use sinew_runtime::safety::EStop;
 use sinew_runtime::slot::SlotWriter;
 use sinew_runtime::stop::StopToken;
 use sinew_runtime::topics::messages::{
-    DiagnosticArrayMsg, DiagnosticStatus, Header, JointStateMsg, KeyValue, StringMsg,
+    DiagnosticArrayMsg, DiagnosticStatus, Header, JointStateMsg, KeyValue,
 };
 use sinew_runtime::topics::{
     self, ImagePublisher, Node, TopicPublisher, TopicSubscriber, TopicsConfig,
@@ -35,7 +36,7 @@ pub(crate) struct Topics {
     commands: TopicPublisher<JointStateMsg>,
     health: TopicPublisher<DiagnosticArrayMsg>,
     images: Vec<(String, ImagePublisher)>,
-    _estop: TopicSubscriber,
+    _supervision: Supervision,
     _node: Arc<Node>,
 }
 
@@ -51,8 +52,14 @@ pub(crate) fn open_node(rig: &Rig, output: &OutputArgs) -> Result<Node> {
 }
 
 impl Topics {
-    /// Declares the publishers. A message on `estop` trips the emergency stop.
-    pub(crate) fn open(rig: &Rig, world: &World, node: Arc<Node>, estop: EStop) -> Result<Self> {
+    /// Declares the publishers, and lets others stop the robot: see [`Supervision`].
+    pub(crate) fn open(
+        rig: &Rig,
+        world: &World,
+        node: Arc<Node>,
+        estop: EStop,
+        supervisor: Option<&str>,
+    ) -> Result<Self> {
         let images = world.cameras().into_iter().map(|camera| {
             let publisher = node.image_publisher(&format!("{}/image_raw", camera.name))?;
             Ok((camera.name, publisher))
@@ -63,8 +70,7 @@ impl Topics {
             commands: node.publisher("joint_target")?,
             health: node.publisher("/diagnostics")?,
             images: images.collect::<Result<_>>()?,
-            _estop: node
-                .subscribe::<StringMsg>("estop", move |_, _| estop.trip(EStopReason::Topic))?,
+            _supervision: Supervision::open(&node, estop, supervisor)?,
             _node: node,
         })
     }

@@ -5,6 +5,7 @@
   encode                     a JointState that rosbags wrote, as hex
   listen PORT TOPIC COUNT    COUNT joint states that zenoh-ros2-sdk receives
   command PORT TOPIC NAMES POSITIONS SECONDS   publishes joint commands at 20 Hz
+  station PORT NAMESPACE NODE   is a ROS node until it is killed
 """
 
 import json
@@ -129,8 +130,19 @@ def command(port, topic, names, positions, seconds):
     return {"sent": sent}
 
 
+def station(port, namespace, node):
+    from zenoh_ros2_sdk import ROS2Subscriber
+
+    subscriber = ROS2Subscriber(
+        "/so101/joint_states", callback=lambda _: None, node_name=node, namespace=namespace, **sdk_arguments(port)
+    )
+    print(json.dumps({"ready": True}), flush=True)
+    threading.Event().wait()
+    subscriber.close()
+
+
 if __name__ == "__main__":
-    verbs = {"hashes": hashes, "decode": decode, "encode": encode, "listen": listen, "command": command}
+    verbs = {"hashes": hashes, "decode": decode, "encode": encode, "listen": listen, "command": command, "station": station}
     if len(sys.argv) < 2 or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     print(json.dumps(verbs[sys.argv[1]](*sys.argv[2:])), flush=True)

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use sinew_runtime::topics::messages::*;
 use sinew_runtime::topics::{Node, TopicsConfig};
-use sinew_tests::{free_port, peer_python, root, run_peer};
+use sinew_tests::{free_port, peer_python, root, run_peer, wait_until};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -258,19 +258,25 @@ fn images_travel_in_shared_memory_between_two_sessions() {
 }
 
 #[test]
-fn lost_liveliness_of_an_operator_is_noticed() {
+fn a_node_that_comes_and_goes_is_noticed() {
     let port = free_port();
     let robot = Node::open(config(port, true)).unwrap();
     let (sender, lost) = mpsc::sync_channel(64);
-    let _watch = robot.on_lost("@ros2_lv/0/*/0/0/NN/%/%so101/test", move |key| {
-        let _ = sender.try_send(key);
-    });
-    let operator = Node::open(config(port, false)).unwrap();
-    std::thread::sleep(Duration::from_millis(500));
+    let watch = robot
+        .watch_node("/so101/operator", move || {
+            let _ = sender.try_send(());
+        })
+        .unwrap();
+    assert!(!watch.is_present());
+    let operator = Node::open(TopicsConfig {
+        node: "operator".into(),
+        ..config(port, false)
+    })
+    .unwrap();
+    wait_until("the operator is seen", || watch.is_present());
+    assert!(lost.try_recv().is_err());
     drop(operator);
-    assert!(
-        lost.recv_timeout(Duration::from_secs(10))
-            .unwrap()
-            .starts_with("@ros2_lv/0/")
-    );
+    lost.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(!watch.is_present());
+    assert!(robot.watch_node("/so101/*", || {}).is_err());
 }

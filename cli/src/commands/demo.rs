@@ -172,6 +172,7 @@ mod simulated {
             connect: vec![],
             listen: vec![],
             domain: 0,
+            supervisor: None,
         }
     }
 

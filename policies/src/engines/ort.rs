@@ -4,6 +4,7 @@ use crate::engine::{Engine, Tensor, TensorInfo, guarded};
 use crate::error::PolicyError;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
 use ort::value::{TensorElementType, TensorRef, ValueType};
 use std::ffi::OsString;
@@ -163,12 +164,27 @@ impl OrtEngine {
 }
 
 fn session(environment: &Environment, bytes: &[u8], threads: usize) -> ort::Result<Session> {
-    let mut builder = Session::builder(environment)?
+    // Without VNNI instructions the fast int8 kernels saturate in between, without a word; this
+    // entry asks for exact ones, and does nothing elsewhere. The rewriting that it needs fails on
+    // weights that are used twice. Such a network is computed as it is written, in floats.
+    builder(environment, threads)?
+        .with_config_entry("session.x64quantprecision", "1")?
+        .commit_from_memory(bytes)
+        .or_else(|error| {
+            builder(environment, threads)?
+                .with_optimization_level(GraphOptimizationLevel::Level1)?
+                .commit_from_memory(bytes)
+                .map_err(|_| error)
+        })
+}
+
+fn builder(environment: &Environment, threads: usize) -> ort::Result<SessionBuilder> {
+    let builder = Session::builder(environment)?
         .with_intra_threads(threads)?
         .with_inter_threads(1)?
         // A policy runs once a period: threads that spin in between would steal the loop's core.
         .with_intra_op_spinning(false)?;
-    builder.commit_from_memory(bytes)
+    Ok(builder)
 }
 
 fn view(tensor: &Tensor) -> ort::Result<SessionInputValue<'_>> {

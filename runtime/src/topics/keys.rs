@@ -35,6 +35,26 @@ pub fn node_token(domain: u32, zid: &str, namespace: &str, node: &str) -> String
     )
 }
 
+/// What matches the tokens of the node `name` (`/namespace/node`) in every session; `None` if that
+/// is no ROS name.
+pub fn node_pattern(domain: u32, name: &str) -> Option<String> {
+    let name = name.strip_prefix('/').unwrap_or(name);
+    let word = |part: &str| {
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let (namespace, node) = name.rsplit_once('/').unwrap_or(("", name));
+    let valid = name.split('/').all(word);
+    let namespace = if namespace.is_empty() {
+        String::new()
+    } else {
+        format!("/{namespace}")
+    };
+    valid.then(|| {
+        let namespace = mangle(&namespace);
+        format!("@ros2_lv/{domain}/*/*/*/NN/*/{namespace}/{node}")
+    })
+}
+
 /// The token that announces a publisher or subscriber; `entity` is unique in the session.
 pub fn endpoint_token<M: Message>(
     domain: u32,
@@ -138,6 +158,23 @@ mod tests {
                 "@ros2_lv/0/{zid}/0/0/MP/%/%robot1/talker/%robot1%chatter/std_msgs::msg::dds_::String_/{HASH}/::,10:,:,:,,"
             )
         );
+    }
+
+    #[test]
+    fn a_node_is_found_by_its_ros_name_alone() {
+        for (name, pattern) in [
+            (
+                "/operator/station",
+                "@ros2_lv/3/*/*/*/NN/*/%operator/station",
+            ),
+            ("station", "@ros2_lv/3/*/*/*/NN/*/%/station"),
+            ("/a/b/c", "@ros2_lv/3/*/*/*/NN/*/%a%b/c"),
+        ] {
+            assert_eq!(node_pattern(3, name).as_deref(), Some(pattern));
+        }
+        for name in ["", "/", "a//b", "/a/", "a/*", "a b", "**", "ä"] {
+            assert_eq!(node_pattern(0, name), None, "{name}");
+        }
     }
 
     #[test]

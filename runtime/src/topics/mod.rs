@@ -7,10 +7,12 @@
 pub mod cdr;
 pub mod keys;
 pub mod messages;
+mod presence;
 
 use crate::frame::Frame;
 use keys::{Attachment, Endpoint};
 use messages::{Header, ImageMsg, Message, Time};
+pub use presence::NodeWatch;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,6 +24,10 @@ use zenoh::shm::{GarbageCollect, PosixShmProviderBackend, ShmProvider, ShmProvid
 
 /// Where rmw_zenoh nodes look for a router.
 pub const DEFAULT_ENDPOINT: &str = "tcp/127.0.0.1:7447";
+
+/// How long others wait for a sign of life from us before they take us for lost, ms. zenoh's own
+/// 10 s is long for whoever watches a robot.
+const LEASE_MS: &str = "2000";
 
 /// Shared memory for images: room for tens of 640×480 frames.
 const SHM_BYTES: usize = 32 << 20;
@@ -214,32 +220,6 @@ impl Node {
             rejected,
         })
     }
-
-    /// Calls `lost` when the peer that announced itself with `key` (a liveliness token, wildcards
-    /// allowed) goes away: how an operator station's e-stop works when its cable is pulled.
-    pub fn on_lost(
-        &self,
-        key: &str,
-        lost: impl Fn(String) + Send + Sync + 'static,
-    ) -> Result<LivelinessWatch, TopicsError> {
-        let subscriber = self
-            .session
-            .liveliness()
-            .declare_subscriber(key.to_owned())
-            .callback(move |sample| {
-                if sample.kind() == zenoh::sample::SampleKind::Delete {
-                    lost(sample.key_expr().to_string());
-                }
-            })
-            .wait()
-            .map_err(|e| TopicsError::Endpoint {
-                name: key.to_owned(),
-                reason: e.to_string(),
-            })?;
-        Ok(LivelinessWatch {
-            _subscriber: subscriber,
-        })
-    }
 }
 
 fn declare_token(session: &zenoh::Session, key: String) -> Result<LivelinessToken, TopicsError> {
@@ -269,6 +249,7 @@ fn open_session(connect: &[String], listen: &[String]) -> Result<zenoh::Session,
         ("listen/endpoints", &listen_json),
         ("listen/exit_on_failure", "true"),
         ("timestamping/enabled", "true"),
+        ("transport/link/tx/lease", LEASE_MS),
     ] {
         config
             .insert_json5(key, value)
@@ -407,12 +388,6 @@ impl TopicSubscriber {
     pub fn rejected(&self) -> u64 {
         self.rejected.load(Ordering::Relaxed)
     }
-}
-
-/// Keeps a liveliness watch alive.
-#[derive(Debug)]
-pub struct LivelinessWatch {
-    _subscriber: zenoh::pubsub::Subscriber<()>,
 }
 
 fn unix_ns() -> u64 {
