@@ -197,7 +197,10 @@ impl DataFile {
                 row += 1;
             }
             if runs.len() > RUN_LIMIT || row > total {
-                return Err(Error::corrupt(&self.path, "column index counts nothing"));
+                return Err(Error::corrupt(
+                    &self.path,
+                    "column index does not count the rows, or there are more than the file says",
+                ));
             }
         }
         if row != total {
