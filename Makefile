@@ -6,7 +6,7 @@ SINEW := $(CARGO_TARGET_DIR)/debug/sinew
 # Everything but Rerun (`sinew --features view`), which `make interop` builds.
 ALL := --workspace --features sinew/default,sinew-runtime/topics,sinew-datasets/gstreamer
 
-.PHONY: demo test interop lint docs bench build setup
+.PHONY: demo test interop lint fuzz docs bench build setup
 
 demo: setup ## set up, simulate an SO-101, record, replay, run a policy; report at the end
 	cargo build -p sinew
@@ -29,6 +29,10 @@ lint: ## formatting, clippy, docs, licences and advisories
 	cargo clippy $(ALL) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(ALL) --no-deps --quiet
 	scripts/check-deps
+
+fuzz: setup ## fuzz what reads strangers' files, FUZZ_SECONDS (60) for each of TARGETS (all)
+	cargo run --quiet $(ALL) --example fuzz_seeds -- $(CARGO_TARGET_DIR)/fuzz/seeds
+	scripts/fuzz $(TARGETS)
 
 docs: ## API documentation, and the table of peers from the last `make test` and `make interop`
 	scripts/interop-table

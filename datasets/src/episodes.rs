@@ -1,6 +1,7 @@
 //! `meta/episodes/**.parquet`: where each episode's rows and frames are, and its statistics.
 
 use crate::error::{Error, Result};
+use crate::files::{LocalFile, ReadAt};
 use crate::info::{EPISODES_PATH, FileIndex, Info, render};
 use crate::stats::{FeatureStats, Stats, VALUE_NAMES};
 use crate::table;
@@ -149,25 +150,9 @@ pub(crate) fn read_all(root: &Path, info: &Info, with_stats: bool) -> Result<Vec
     if info.total_episodes == 0 {
         return Ok(episodes);
     }
-    let keys: Vec<&str> = info.features.video_keys().collect();
     for path in files(root)? {
-        let wanted = |name: &str| with_stats || !name.starts_with("stats/");
-        table::read(&path, wanted, |batch| {
-            let rows = Rows {
-                path: &path,
-                batch,
-                keys: &keys,
-                info: with_stats.then_some(info),
-            };
-            for episode in rows.episodes()? {
-                if episodes.len() as u64 == info.total_episodes {
-                    break;
-                }
-                check_sequence(&path, episodes.last(), &episode)?;
-                episodes.push(episode);
-            }
-            Ok(())
-        })?;
+        let file = LocalFile::open(&path).map_err(Error::io("open", &path))?;
+        read_from(&path, Arc::new(file), info, with_stats, &mut episodes)?;
         if episodes.len() as u64 == info.total_episodes {
             return Ok(episodes);
         }
@@ -180,6 +165,35 @@ pub(crate) fn read_all(root: &Path, info: &Info, with_stats: bool) -> Result<Vec
             info.total_episodes
         ),
     ))
+}
+
+/// Adds the rows of one episode file that is open to `episodes`, up to `info.total_episodes`.
+/// `path` is for messages.
+pub(crate) fn read_from(
+    path: &Path,
+    file: Arc<dyn ReadAt>,
+    info: &Info,
+    with_stats: bool,
+    episodes: &mut Vec<Episode>,
+) -> Result<()> {
+    let keys: Vec<&str> = info.features.video_keys().collect();
+    let wanted = |name: &str| with_stats || !name.starts_with("stats/");
+    table::read_from(path, file, wanted, |batch| {
+        let rows = Rows {
+            path,
+            batch,
+            keys: &keys,
+            info: with_stats.then_some(info),
+        };
+        for episode in rows.episodes()? {
+            if episodes.len() as u64 == info.total_episodes {
+                break;
+            }
+            check_sequence(path, episodes.last(), &episode)?;
+            episodes.push(episode);
+        }
+        Ok(())
+    })
 }
 
 /// All episode files in the order in which LeRobot reads them.

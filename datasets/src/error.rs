@@ -72,11 +72,13 @@ pub enum Error {
     },
     /// No library that decodes this is installed.
     #[error(
-        "no decoder for {wanted}: FFmpeg's libavcodec (version 59 to 62) with dav1d was not found; install it, e.g. `apt install gstreamer1.0-libav` or `ffmpeg`"
+        "no decoder for {wanted}: FFmpeg's libavcodec (version 59 to 62) with dav1d is needed ({problem}); install it, e.g. `apt install gstreamer1.0-libav` or `ffmpeg`"
     )]
     NoDecoder {
         /// The codec, as the MP4 file calls it.
         wanted: String,
+        /// What was found instead.
+        problem: String,
     },
     /// What was asked of a dataset makes no sense for it.
     #[error("cannot read {} that way: {problem}", root.display())]

@@ -5,6 +5,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
 /// Name of the feature with the measured joint values.
 pub const STATE: &str = "observation.state";
@@ -13,6 +14,8 @@ pub const ACTION: &str = "action";
 /// Prefix of every camera feature.
 pub const IMAGES: &str = "observation.images.";
 
+/// More features than any dataset has.
+pub(crate) const FEATURE_LIMIT: usize = 1000;
 /// The five columns that LeRobot appends to every dataset, with their types.
 pub const DEFAULT_FEATURES: [(&str, &str); 5] = [
     ("timestamp", "float32"),
@@ -151,6 +154,11 @@ impl<'de> Deserialize<'de> for Features {
             ) -> std::result::Result<Features, A::Error> {
                 let mut features: Vec<(String, Feature)> = Vec::new();
                 while let Some((name, feature)) = map.next_entry::<String, Feature>()? {
+                    if features.len() == FEATURE_LIMIT {
+                        return Err(serde::de::Error::custom(format!(
+                            "more than {FEATURE_LIMIT} features"
+                        )));
+                    }
                     if features.iter().any(|(n, _)| *n == name) {
                         return Err(serde::de::Error::custom(format!(
                             "feature {name} appears twice"
@@ -239,7 +247,7 @@ impl DatasetSpec {
         }
         check_vector(STATE, &self.state_names)?;
         check_vector(ACTION, &self.action_names)?;
-        let mut seen = vec![STATE.to_owned(), ACTION.to_owned()];
+        let mut seen = HashSet::from([STATE.to_owned(), ACTION.to_owned()]);
         seen.extend(DEFAULT_FEATURES.iter().map(|(name, _)| (*name).to_owned()));
         for camera in &self.cameras {
             check_camera(camera)?;
@@ -311,8 +319,9 @@ fn check_vector(name: &str, entries: &[String]) -> Result<()> {
             "{name} has no entries; name at least one"
         )));
     }
-    for (i, entry) in entries.iter().enumerate() {
-        if entries[..i].contains(entry) {
+    let mut seen = HashSet::new();
+    for entry in entries {
+        if !seen.insert(entry) {
             return Err(Error::spec(format!("{name} names {entry} twice")));
         }
     }
@@ -331,11 +340,11 @@ fn check_camera(camera: &CameraSpec) -> Result<()> {
     )))
 }
 
-fn check_new(seen: &mut Vec<String>, name: String) -> Result<()> {
+fn check_new(seen: &mut HashSet<String>, name: String) -> Result<()> {
     if seen.contains(&name) {
         return Err(Error::spec(format!("feature {name} appears twice")));
     }
-    seen.push(name);
+    seen.insert(name);
     Ok(())
 }
 

@@ -41,16 +41,23 @@ impl LocalFiles {
 
 impl Files for LocalFiles {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadAt>> {
-        let file = File::open(self.root.join(path))?;
-        let size = file.metadata()?.len();
-        Ok(Arc::new(LocalFile { file, size }))
+        Ok(Arc::new(LocalFile::open(&self.root.join(path))?))
     }
 }
 
+/// A file on the disk.
 #[derive(Debug)]
-struct LocalFile {
+pub(crate) struct LocalFile {
     file: File,
     size: u64,
+}
+
+impl LocalFile {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        Ok(Self { file, size })
+    }
 }
 
 impl ReadAt for LocalFile {
@@ -60,5 +67,19 @@ impl ReadAt for LocalFile {
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
         std::os::unix::fs::FileExt::read_exact_at(&self.file, into, offset)
+    }
+}
+
+/// A file in memory.
+impl ReadAt for Vec<u8> {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        let rest = usize::try_from(offset).ok().and_then(|at| self.get(at..));
+        let found = rest.and_then(|rest| rest.get(..into.len()));
+        into.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
     }
 }

@@ -21,6 +21,9 @@ pub const CHUNKS_SIZE: u64 = 1000;
 /// More than any real `info.json`; a stranger's may be anything.
 const INFO_LIMIT_BYTES: u64 = 16 << 20;
 
+/// Longest path template and longest camera name, bytes.
+const NAME_LIMIT: usize = 1024;
+
 /// The contents of `meta/info.json`, fields in LeRobot's key order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Info {
@@ -88,12 +91,16 @@ impl Info {
     /// Reads and checks `meta/info.json`.
     pub fn read(root: &Path) -> Result<Self> {
         let path = Self::path(root);
-        let bytes = fsio::read_limited(&path, INFO_LIMIT_BYTES)?;
+        Self::parse(&path, &fsio::read_limited(&path, INFO_LIMIT_BYTES)?)
+    }
+
+    /// As [`Self::read`], from the file's contents. `path` is for messages.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let info: Self =
-            serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(&path, e.to_string()))?;
+            serde_json::from_slice(bytes).map_err(|e| Error::corrupt(path, e.to_string()))?;
         if info.codebase_version != CODEBASE_VERSION {
             return Err(Error::corrupt(
-                &path,
+                path,
                 format!(
                     "codebase_version is {}; convert the dataset to v3.0 with lerobot's converter",
                     info.codebase_version
@@ -102,7 +109,7 @@ impl Info {
         }
         if info.fps == 0 || info.chunks_size == 0 {
             return Err(Error::corrupt(
-                &path,
+                path,
                 "fps and chunks_size must be at least 1",
             ));
         }
@@ -165,6 +172,13 @@ impl FileIndex {
 
 /// Fills a path template and refuses results outside the dataset's folder.
 pub(crate) fn render(template: &str, video_key: &str, at: FileIndex) -> Result<PathBuf> {
+    // Before a name of a megabyte is put into a template that asks for it a million times.
+    if template.len().max(video_key.len()) > NAME_LIMIT {
+        return Err(Error::corrupt(
+            Path::new("meta/info.json"),
+            format!("a path template or a camera's name has more than {NAME_LIMIT} bytes"),
+        ));
+    }
     let text = template
         .replace("{chunk_index:03d}", &format!("{:03}", at.chunk))
         .replace("{file_index:03d}", &format!("{:03}", at.file))
@@ -215,6 +229,8 @@ mod tests {
             assert!(render(hostile, "", at).is_err(), "{hostile}");
         }
         assert!(render(VIDEO_PATH, "../../x", at).is_err());
+        let bomb = "{video_key}".repeat(1 << 20);
+        assert!(render(&bomb, &"x".repeat(1 << 20), at).is_err());
     }
 
     #[test]

@@ -24,6 +24,9 @@ mod error;
 mod features;
 mod files;
 mod fsio;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod info;
 mod journal;
 pub mod mp4;

@@ -4,12 +4,11 @@
 //! so a muxer that lost one is found out at once.
 
 use crate::error::{Error, Result};
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use crate::files::{LocalFile, ReadAt};
 use std::path::Path;
 
 /// More than the index of any episode's video; a stranger's may claim anything.
-pub(crate) const MOOV_LIMIT_BYTES: u64 = 64 << 20;
+const MOOV_LIMIT_BYTES: u64 = 64 << 20;
 /// Boxes looked at on one level.
 pub(crate) const BOX_LIMIT: usize = 10_000;
 
@@ -54,18 +53,22 @@ impl Mp4Info {
 
 /// Reads the index of an MP4 file.
 pub fn probe(path: &Path) -> Result<Mp4Info> {
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
-    let length = file.metadata().map_err(Error::io("look at", path))?.len();
+    let file = LocalFile::open(path).map_err(Error::io("open", path))?;
+    probe_in(path, &file)
+}
+
+/// As [`probe`], for a file that is open. `path` is for messages.
+pub fn probe_in(path: &Path, file: &dyn ReadAt) -> Result<Mp4Info> {
     let mut at = 0;
     let mut pictures_seen = false;
     for _ in 0..BOX_LIMIT {
-        let Some((kind, header, size)) = file_box(path, &mut file, at, length)? else {
+        let Some((kind, header, size)) = file_box(path, file, at)? else {
             break;
         };
         match &kind {
             b"mdat" => pictures_seen = true,
             b"moov" => {
-                let moov = read_moov(path, &mut file, at + header, size - header)?;
+                let moov = read_moov(path, file, at + header, size - header)?;
                 let mut info = parse_moov(&moov).ok_or_else(|| {
                     Error::corrupt(path, "the MP4 index has no readable video track")
                 })?;
@@ -85,18 +88,16 @@ pub fn probe(path: &Path) -> Result<Mp4Info> {
 /// Kind, header length and whole length of the box at `at`; `None` at the end of the file.
 pub(crate) fn file_box(
     path: &Path,
-    file: &mut File,
+    file: &dyn ReadAt,
     at: u64,
-    length: u64,
 ) -> Result<Option<([u8; 4], u64, u64)>> {
+    let length = file.size();
     if at.saturating_add(8) > length {
         return Ok(None);
     }
     let mut header = [0_u8; 16];
     let known = 16.min(length - at) as usize;
-    file.seek(SeekFrom::Start(at))
-        .map_err(Error::io("read", path))?;
-    file.read_exact(&mut header[..known])
+    file.read_at(at, &mut header[..known])
         .map_err(Error::io("read", path))?;
     let (kind, header_len, size) = box_header(&header[..known], length - at)
         .ok_or_else(|| Error::corrupt(path, format!("impossible MP4 box at byte {at}")))?;
@@ -115,17 +116,15 @@ pub(crate) fn box_header(bytes: &[u8], rest: u64) -> Option<([u8; 4], u64, u64)>
 }
 
 /// Reads the body of the index.
-pub(crate) fn read_moov(path: &Path, file: &mut File, start: u64, body: u64) -> Result<Vec<u8>> {
+pub(crate) fn read_moov(path: &Path, file: &dyn ReadAt, start: u64, body: u64) -> Result<Vec<u8>> {
     if body > MOOV_LIMIT_BYTES {
         return Err(Error::corrupt(
             path,
             format!("the MP4 index claims {body} bytes"),
         ));
     }
-    file.seek(SeekFrom::Start(start))
-        .map_err(Error::io("read", path))?;
     let mut moov = vec![0; body as usize];
-    file.read_exact(&mut moov)
+    file.read_at(start, &mut moov)
         .map_err(Error::io("read", path))?;
     Ok(moov)
 }
@@ -231,9 +230,7 @@ mod tests {
     }
 
     fn probe_bytes(bytes: &[u8]) -> Result<Mp4Info> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), bytes).unwrap();
-        probe(file.path())
+        probe_in(Path::new("x"), &bytes.to_vec())
     }
 
     #[test]

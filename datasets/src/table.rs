@@ -1,6 +1,9 @@
 //! Parquet in and out: durable writing, and reading that bears damaged and hostile files.
 
+pub(crate) mod pages;
+
 use crate::error::{Error, Result};
+use crate::files::{LocalFile, ReadAt};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
@@ -8,7 +11,10 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema, SchemaRef};
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use pages::{Footer, Pages};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ConvertedType, Encoding, Type as PhysicalType};
 use parquet::errors::ParquetError;
@@ -29,6 +35,10 @@ const BATCH_ROWS: usize = 4096;
 const FILE_LIMIT_BYTES: u64 = 4 << 30;
 /// Largest column chunk that is decoded, before compression.
 const CHUNK_LIMIT_BYTES: i64 = 1 << 30;
+/// Most rows for each byte of a file: real rows differ, and cost some bytes each.
+const ROWS_PER_BYTE: u64 = 8;
+/// As many rows as a file of any size may have.
+const FEWEST_ROWS: u64 = 1 << 16;
 
 /// Writes one table as one row group and flushes it to the disk.
 pub(crate) fn write(path: &Path, batch: &RecordBatch, metadata: &[(&str, String)]) -> Result<()> {
@@ -152,35 +162,49 @@ pub(crate) fn batch(path: &Path, schema: Schema, columns: Vec<ArrayRef>) -> Resu
 pub(crate) fn read(
     path: &Path,
     wanted: impl Fn(&str) -> bool,
+    take: impl FnMut(&RecordBatch) -> Result<()>,
+) -> Result<()> {
+    let file = LocalFile::open(path).map_err(Error::io("open", path))?;
+    read_from(path, Arc::new(file), wanted, take)
+}
+
+/// As [`read`], from a file that is open. `path` is for messages.
+pub(crate) fn read_from(
+    path: &Path,
+    file: Arc<dyn ReadAt>,
+    wanted: impl Fn(&str) -> bool,
     mut take: impl FnMut(&RecordBatch) -> Result<()>,
 ) -> Result<()> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
-    let bytes = file.metadata().map_err(Error::io("look at", path))?.len();
+    let bytes = file.size();
     if bytes > FILE_LIMIT_BYTES {
         return Err(Error::corrupt(
             path,
             format!("{bytes} bytes are more than the {FILE_LIMIT_BYTES} that are read"),
         ));
     }
-    // The decoder is foreign code over foreign bytes. It returns errors for damage that it
-    // foresees; for the rest, a panic inside it must not become ours.
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        decode(path, file, bytes, &wanted, &mut take)
-    }));
+    guarded(path, || decode(path, file, bytes, &wanted, &mut take))
+}
+
+/// Runs the parquet decoder, which is foreign code over foreign bytes: it returns errors for
+/// damage that it foresees, and for the rest a panic inside it must not become ours.
+pub(crate) fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let outcome = catch_unwind(AssertUnwindSafe(work));
     outcome.unwrap_or_else(|_| Err(Error::corrupt(path, "the parquet decoder gave up on it")))
 }
 
 fn decode(
     path: &Path,
-    file: File,
+    file: Arc<dyn ReadAt>,
     bytes: u64,
     wanted: &dyn Fn(&str) -> bool,
     take: &mut dyn FnMut(&RecordBatch) -> Result<()>,
 ) -> Result<()> {
     let broken = |e: &dyn std::fmt::Display| Error::corrupt(path, e.to_string());
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, reader_options())
+    let metadata = ArrowReaderMetadata::load(&Footer(file.clone()), reader_options())
         .map_err(|e| broken(&e))?;
-    check_sizes(path, builder.metadata(), bytes)?;
+    let claimed = check_sizes(path, metadata.metadata(), bytes)?;
+    let pages = Pages::of(file);
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(pages.clone(), metadata);
     let roots: Vec<usize> = builder
         .schema()
         .fields()
@@ -195,8 +219,15 @@ fn decode(
         .with_batch_size(BATCH_ROWS)
         .build()
         .map_err(|e| broken(&e))?;
+    let mut rows = 0;
     for batch in reader {
-        take(&batch.map_err(|e| broken(&e))?)?;
+        let batch = batch.map_err(|e| broken(&e))?;
+        rows += batch.num_rows() as u64;
+        if rows > claimed {
+            return Err(broken(&"it holds more rows than it says"));
+        }
+        take(&batch)?;
+        pages.refill();
     }
     Ok(())
 }
@@ -212,11 +243,22 @@ pub(crate) fn reader_options() -> ArrowReaderOptions {
 }
 
 /// Refuses files whose own table of contents is impossible, before anything is allocated for it.
-pub(crate) fn check_sizes(path: &Path, metadata: &ParquetMetaData, bytes: u64) -> Result<()> {
+/// Gives the number of rows.
+pub(crate) fn check_sizes(path: &Path, metadata: &ParquetMetaData, bytes: u64) -> Result<u64> {
+    let most = bytes.saturating_mul(ROWS_PER_BYTE).max(FEWEST_ROWS);
+    let mut rows = 0_u64;
     for group in metadata.row_groups() {
-        if group.num_rows() < 0 {
-            return Err(Error::corrupt(path, "negative number of rows"));
-        }
+        let more = u64::try_from(group.num_rows()).ok();
+        rows = more
+            .and_then(|more| rows.checked_add(more))
+            .filter(|rows| *rows <= most)
+            .ok_or_else(|| {
+                let problem = format!(
+                    "{bytes} bytes cannot hold {rows} and {} rows",
+                    group.num_rows()
+                );
+                Error::corrupt(path, problem)
+            })?;
         for column in group.columns() {
             let (start, length) = (
                 column
@@ -247,7 +289,7 @@ pub(crate) fn check_sizes(path: &Path, metadata: &ParquetMetaData, bytes: u64) -
             }
         }
     }
-    Ok(())
+    Ok(rows)
 }
 
 /// The column `name` of a batch.

@@ -1,8 +1,9 @@
 //! `meta/tasks.parquet`: the task sentences, numbered by their row.
 
 use crate::error::{Error, Result};
+use crate::files::{LocalFile, ReadAt};
 use crate::table;
-use arrow_array::{Int64Array, StringArray};
+use arrow_array::{Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -51,30 +52,34 @@ impl Tasks {
     /// Reads the table; rows must be in `task_index` order, as LeRobot looks them up by position.
     pub fn read(root: &Path) -> Result<Self> {
         let path = Self::path(root);
-        let mut tasks = Vec::new();
-        table::read(
-            &path,
-            |_| true,
-            |batch| {
-                let numbers = table::integers(&path, batch, "task_index")?;
-                // Writers with an unnamed pandas index leave this name.
-                let sentences = match batch.column_by_name("task") {
-                    Some(column) => column,
-                    None => table::column(&path, batch, "__index_level_0__")?,
-                };
-                for (row, number) in numbers.iter().enumerate() {
-                    if *number != tasks.len() as i64 || tasks.len() >= TASK_LIMIT {
-                        return Err(Error::corrupt(
-                            &path,
-                            format!("row {} has task_index {number}", tasks.len()),
-                        ));
-                    }
-                    tasks.push(table::text(&path, sentences, row)?);
-                }
-                Ok(())
-            },
-        )?;
-        Ok(Self(tasks))
+        let file = LocalFile::open(&path).map_err(Error::io("open", &path))?;
+        Self::read_from(&path, Arc::new(file))
+    }
+
+    /// As [`Self::read`], from a file that is open. `path` is for messages.
+    pub(crate) fn read_from(path: &Path, file: Arc<dyn ReadAt>) -> Result<Self> {
+        let mut tasks = Self::default();
+        table::read_from(path, file, |_| true, |batch| tasks.add(path, batch))?;
+        Ok(tasks)
+    }
+
+    fn add(&mut self, path: &Path, batch: &RecordBatch) -> Result<()> {
+        let numbers = table::integers(path, batch, "task_index")?;
+        // Writers with an unnamed pandas index leave this name.
+        let sentences = match batch.column_by_name("task") {
+            Some(column) => column,
+            None => table::column(path, batch, "__index_level_0__")?,
+        };
+        for (row, number) in numbers.iter().enumerate() {
+            if *number != self.0.len() as i64 || self.0.len() >= TASK_LIMIT {
+                return Err(Error::corrupt(
+                    path,
+                    format!("row {} has task_index {number}", self.0.len()),
+                ));
+            }
+            self.0.push(table::text(path, sentences, row)?);
+        }
+        Ok(())
     }
 }
 

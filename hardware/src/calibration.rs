@@ -132,7 +132,7 @@ impl Calibration {
     /// As [`Calibration::parse`], and [`HardwareError::Read`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, HardwareError> {
         let path = path.as_ref();
-        let json = std::fs::read_to_string(path).map_err(|source| HardwareError::Read {
+        let json = crate::read_text(path).map_err(|source| HardwareError::Read {
             path: path.to_owned(),
             source,
         })?;

@@ -22,3 +22,20 @@ pub use calibration::{Calibration, JointCalibration};
 pub use error::HardwareError;
 pub use kinematics::{Chain, Goal, Pose, Solution};
 pub use units::{JointUnits, Units};
+
+/// Largest text file that is read, bytes: a hundred times the longest real one.
+const TEXT_LIMIT: u64 = 1 << 20;
+
+/// A whole text file; one that is too large to be meant is an error before it fills the memory.
+fn read_text(path: &std::path::Path) -> std::io::Result<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    file.take(TEXT_LIMIT + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > TEXT_LIMIT {
+        return Err(std::io::Error::other(format!(
+            "it has more than {TEXT_LIMIT} bytes"
+        )));
+    }
+    Ok(text)
+}

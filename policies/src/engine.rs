@@ -3,12 +3,16 @@
 use crate::engines::{onnx_scan, ort, rten};
 use crate::error::PolicyError;
 use std::fmt;
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// The largest tensor that a policy's network may take or give, elements (1 GiB of f32).
 pub const MAX_ELEMENTS: usize = 1 << 28;
+
+/// Largest model file, bytes: what a protobuf message may have.
+const MODEL_LIMIT: u64 = 2 << 30;
 
 /// A dense f32 tensor, row-major.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -117,7 +121,7 @@ pub struct ModelBytes {
 impl ModelBytes {
     /// Reads and checks a file.
     pub fn read(path: &Path) -> Result<Self, PolicyError> {
-        let bytes = std::fs::read(path).map_err(|source| PolicyError::Read {
+        let bytes = read_limited(path, MODEL_LIMIT).map_err(|source| PolicyError::Read {
             path: path.to_owned(),
             source,
         })?;
@@ -142,6 +146,19 @@ impl ModelBytes {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// A whole file of at most `limit` bytes; a larger one is an error before it fills the memory.
+pub(crate) fn read_limited(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(std::io::Error::other(format!(
+            "it has more than {limit} bytes"
+        )));
+    }
+    Ok(bytes)
 }
 
 impl EngineChoice {

@@ -42,6 +42,7 @@
 //! offset = [0.0]
 //! ```
 
+use crate::engine::read_limited;
 use crate::error::PolicyError;
 use crate::features::Channel;
 use serde::Deserialize;
@@ -255,11 +256,15 @@ impl OutputTransform {
     }
 }
 
+/// Largest manifest, bytes: normalisation of thousands of values.
+const SIZE_LIMIT: u64 = 16 << 20;
+
 impl Manifest {
     /// Reads `policy.toml` of a policy directory.
     pub fn read(directory: &Path) -> Result<Self, PolicyError> {
         let path = directory.join(FILE_NAME);
-        match std::fs::read_to_string(&path) {
+        let bytes = read_limited(&path, SIZE_LIMIT);
+        match bytes.and_then(|b| String::from_utf8(b).map_err(std::io::Error::other)) {
             Ok(text) => Self::parse(&path, &text),
             Err(source) => Err(PolicyError::Read { path, source }),
         }

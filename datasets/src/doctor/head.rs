@@ -2,7 +2,7 @@
 
 use super::code::Code;
 use super::finding::{Findings, Place};
-use crate::features::{DEFAULT_FEATURES, Feature};
+use crate::features::{DEFAULT_FEATURES, FEATURE_LIMIT, Feature};
 use crate::fsio;
 use crate::info::{CODEBASE_VERSION, DATA_PATH, FileIndex, Info, VIDEO_PATH, render};
 use serde_json::{Map, Value};
@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 const FILE: &str = "meta/info.json";
 /// More than any real `info.json`.
 const LIMIT_BYTES: u64 = 16 << 20;
-/// Values in one cell that are looked at.
+/// Values in one cell that are looked at …
 const WIDTH_LIMIT: u64 = 1 << 16;
-/// Features that are looked at.
-const FEATURE_LIMIT: usize = 1000;
+/// … and in all cells of a row together: their statistics are kept.
+const ROW_LIMIT: u64 = 1 << 20;
 
 /// What kind of values a feature has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -290,9 +290,10 @@ fn features(object: &Map<String, Value>, out: &mut Findings) -> Vec<Described> {
         return Vec::new();
     };
     let mut features = Vec::new();
+    let mut room = ROW_LIMIT;
     for (name, value) in entries.iter().take(FEATURE_LIMIT) {
         match serde_json::from_value::<Feature>(value.clone()) {
-            Ok(feature) => features.extend(described(name, &feature, out)),
+            Ok(feature) => features.extend(described(name, &feature, &mut room, out)),
             Err(problem) => out.add(
                 Code::InfoInvalid,
                 place().feature(name),
@@ -309,7 +310,13 @@ fn features(object: &Map<String, Value>, out: &mut Findings) -> Vec<Described> {
     features
 }
 
-fn described(name: &str, feature: &Feature, out: &mut Findings) -> Option<Described> {
+/// `room` is how many values a row may still get.
+fn described(
+    name: &str,
+    feature: &Feature,
+    room: &mut u64,
+    out: &mut Findings,
+) -> Option<Described> {
     let kind = match feature.dtype.as_str() {
         "video" => Kind::Video,
         "bool" => Kind::Number,
@@ -326,11 +333,15 @@ fn described(name: &str, feature: &Feature, out: &mut Findings) -> Option<Descri
         .shape
         .iter()
         .try_fold(1_u64, |n, side| n.checked_mul(*side))
-        .filter(|n| (1..=WIDTH_LIMIT).contains(n));
-    if kind == Kind::Number && width.is_none() {
-        let message = format!("shape {:?} is not one that is checked", feature.shape);
-        out.add(Code::InfoInvalid, place().feature(name), message);
-        return None;
+        .filter(|n| (1..=WIDTH_LIMIT).contains(n))
+        .filter(|n| kind != Kind::Number || n <= room);
+    if kind == Kind::Number {
+        let Some(width) = width else {
+            let message = format!("shape {:?} is not one that is checked", feature.shape);
+            out.add(Code::InfoInvalid, place().feature(name), message);
+            return None;
+        };
+        *room -= width;
     }
     Some(Described {
         name: name.to_owned(),

@@ -130,3 +130,9 @@ fn examine_with(
     };
     look.run(&films, &chosen, out);
 }
+
+/// Reads the index of a video as [`examine`] does; for `fuzz/`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_index(path: &Path, file: &dyn crate::files::ReadAt) {
+    let _ = pts::track_in(path, file);
+}

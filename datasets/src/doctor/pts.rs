@@ -1,7 +1,7 @@
 //! When each frame of an MP4 file is shown, from its index alone.
 
+use crate::files::{LocalFile, ReadAt};
 use crate::mp4::{be32, child, children, file_box, read_moov, time_runs};
-use std::fs::File;
 use std::path::Path;
 
 /// Frames in one file: six days at 30 fps.
@@ -29,13 +29,19 @@ pub(super) enum Trouble {
 
 /// Reads the index of a file and checks that the file is as long as it says.
 pub(super) fn track(path: &Path) -> Result<Track, Trouble> {
+    let file = LocalFile::open(path);
+    track_in(
+        path,
+        &file.map_err(|e| Trouble::Damaged(format!("cannot be read: {e}")))?,
+    )
+}
+
+/// As [`track`], from a file that is open.
+pub(super) fn track_in(path: &Path, file: &dyn ReadAt) -> Result<Track, Trouble> {
     let damaged = |problem: &str| Trouble::Damaged(problem.to_owned());
-    let unreadable = |e: std::io::Error| Trouble::Damaged(format!("cannot be read: {e}"));
-    let mut file = File::open(path).map_err(unreadable)?;
-    let length = file.metadata().map_err(unreadable)?.len();
     let (mut at, mut moov) = (0, None);
     for _ in 0..BOX_LIMIT {
-        let found = match file_box(path, &mut file, at, length) {
+        let found = match file_box(path, file, at) {
             Ok(Some(found)) => found,
             Ok(None) => break,
             Err(_) if moov.is_none() => {
@@ -51,7 +57,7 @@ pub(super) fn track(path: &Path) -> Result<Track, Trouble> {
         };
         let (kind, header, size) = found;
         if &kind == b"moov" && moov.is_none() {
-            let body = read_moov(path, &mut file, at + header, size - header);
+            let body = read_moov(path, file, at + header, size - header);
             moov = Some(body.map_err(|e| damaged(&super::files::problem_of(&e)))?);
         }
         at = at.saturating_add(size.max(8));
@@ -61,7 +67,7 @@ pub(super) fn track(path: &Path) -> Result<Track, Trouble> {
             "the MP4 index (moov) is missing; the writer did not finish the file".into(),
         )
     })?;
-    parse(&moov, length).map_err(|problem| damaged(&problem))
+    parse(&moov, file.size()).map_err(|problem| damaged(&problem))
 }
 
 fn parse(moov: &[u8], length: u64) -> Result<Track, String> {

@@ -70,8 +70,12 @@ impl EpisodeMarks {
         if !path.exists() {
             return Ok(Self::default());
         }
-        let bytes = fsio::read_limited(&path, LIMIT_BYTES)?;
-        serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(&path, e.to_string()))
+        Self::parse(&path, &fsio::read_limited(&path, LIMIT_BYTES)?)
+    }
+
+    /// As [`Self::read`], from the file's contents. `path` is for messages.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes).map_err(|e| Error::corrupt(path, e.to_string()))
     }
 
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {

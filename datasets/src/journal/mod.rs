@@ -9,7 +9,7 @@ pub(crate) mod commit;
 mod index;
 pub(crate) mod marks;
 pub(crate) mod plan;
-mod records;
+pub(crate) mod records;
 pub(crate) mod replay;
 pub(crate) mod stream;
 mod writer;

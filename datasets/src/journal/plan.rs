@@ -47,9 +47,13 @@ impl Plan {
         if !path.exists() {
             return Ok(None);
         }
-        let bytes = fsio::read_limited(&path, LIMIT_BYTES)?;
+        Self::parse(&path, &fsio::read_limited(&path, LIMIT_BYTES)?).map(Some)
+    }
+
+    /// As [`Self::read`], from the file's contents. `path` is for messages.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let plan: Self =
-            serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(&path, e.to_string()))?;
+            serde_json::from_slice(bytes).map_err(|e| Error::corrupt(path, e.to_string()))?;
         let inside = |path: &Path| path.components().all(|c| matches!(c, Component::Normal(_)));
         let sound = plan.moves.iter().all(|step| {
             inside(&step.staged)
@@ -58,9 +62,9 @@ impl Plan {
                 && step.target.components().count() > 1
         });
         if !sound || plan.moves.is_empty() {
-            return Err(Error::corrupt(&path, "it names files outside the dataset"));
+            return Err(Error::corrupt(path, "it names files outside the dataset"));
         }
-        Ok(Some(plan))
+        Ok(plan)
     }
 
     /// Does the renames that are not done yet. `stop` ends it before that rename, as a crash would.

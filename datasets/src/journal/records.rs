@@ -113,7 +113,7 @@ fn append_row(out: &mut Vec<u8>, row: &RowRecord) {
     }
 }
 
-fn checksum(length: &[u8; 4], payload: &[u8]) -> u32 {
+pub(crate) fn checksum(length: &[u8; 4], payload: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(length);
     hasher.update(payload);

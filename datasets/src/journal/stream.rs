@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// Where the frames begin. The room before them holds the index of 10,000 frames, five minutes at
 /// 30 Hz; a longer index goes behind the frames, which every reader accepts.
-pub(super) const FRAMES_AT: u64 = 64 << 10;
+pub(crate) const FRAMES_AT: u64 = 64 << 10;
 /// Bytes of `mdat`'s header with a 64-bit size.
 const MDAT_HEAD: u64 = 16;
 

@@ -7,19 +7,15 @@ use super::cache::ByteCache;
 use crate::error::{Error, Result};
 use crate::files::{Files, ReadAt};
 use crate::info::{FileIndex, Info};
-use crate::table;
+use crate::table::pages::{Footer, Pages};
+use crate::table::{self, guarded};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef};
-use bytes::Bytes;
 use lru::LruCache;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
-use parquet::errors::ParquetError;
-use parquet::file::reader::{ChunkReader, Length};
-use std::io::{self, BufReader, Read};
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,6 +25,8 @@ const OPEN_FILES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 const BLOCK_BYTES: u64 = 4 << 20;
 /// Most rows of a block.
 const BLOCK_ROWS: u64 = 1 << 16;
+/// Most pieces in which the rows of one file may count up: a real one has one for each episode.
+const RUN_LIMIT: usize = 1 << 20;
 /// Most bytes that a damaged block may claim by repeating its largest value.
 const BLOCK_CLAIM_BYTES: u64 = 1 << 30;
 
@@ -60,7 +58,7 @@ pub(crate) struct DataFile {
     /// Inside the dataset.
     pub(crate) path: PathBuf,
     at: FileIndex,
-    file: Source,
+    file: Arc<dyn ReadAt>,
     metadata: ArrowReaderMetadata,
     /// First row of each row group, and after the last.
     groups: Vec<u64>,
@@ -117,25 +115,16 @@ impl Columns {
     }
 }
 
-/// Runs the parquet decoder, which is foreign code over foreign bytes: it returns errors for
-/// damage that it foresees, and for the rest a panic inside it must not become ours.
-fn guarded<T>(path: &std::path::Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let outcome = catch_unwind(AssertUnwindSafe(work));
-    outcome.unwrap_or_else(|_| Err(Error::corrupt(path, "the parquet decoder gave up on it")))
-}
-
 impl DataFile {
     fn open(path: PathBuf, at: FileIndex, file: Arc<dyn ReadAt>) -> Result<Self> {
         let size = file.size();
-        let file = Source(file);
-        let metadata = ArrowReaderMetadata::load(&file, table::reader_options())
+        let metadata = ArrowReaderMetadata::load(&Footer(file.clone()), table::reader_options())
             .map_err(|e| Error::corrupt(&path, e.to_string()))?;
         table::check_sizes(&path, metadata.metadata(), size)?;
         let mut groups = vec![0_u64];
         for group in metadata.metadata().row_groups() {
             let end = groups.last().copied().unwrap_or(0);
-            let end = end.checked_add(group.num_rows() as u64);
-            groups.push(end.ok_or_else(|| Error::corrupt(&path, "too many rows"))?);
+            groups.push(end + group.num_rows() as u64);
         }
         let mut opened = Self {
             path,
@@ -182,13 +171,15 @@ impl DataFile {
         let mut runs: Vec<(u64, u64, u64)> = Vec::new();
         let total = self.groups.last().copied().unwrap_or(0);
         let mut row = 0_u64;
+        let pages = Pages::of(self.file.clone());
         let reader = self
-            .builder(column)
+            .builder(pages.clone(), column)
             .with_batch_size(BLOCK_ROWS as usize)
             .build()
             .map_err(|e| Error::corrupt(&self.path, e.to_string()))?;
         for batch in reader {
             let batch = batch.map_err(|e| Error::corrupt(&self.path, e.to_string()))?;
+            pages.refill();
             let numbers = batch.column(0).as_primitive_opt::<Int64Type>();
             let numbers = numbers
                 .filter(|n| n.null_count() == 0)
@@ -204,6 +195,12 @@ impl DataFile {
                     _ => runs.push((number, row, 1)),
                 }
                 row += 1;
+            }
+            if runs.len() > RUN_LIMIT || row > total {
+                return Err(Error::corrupt(
+                    &self.path,
+                    "column index does not count the rows, or there are more than the file says",
+                ));
             }
         }
         if row != total {
@@ -239,9 +236,9 @@ impl DataFile {
         aimed.min(claimable).clamp(1, BLOCK_ROWS.min(rows))
     }
 
-    fn builder(&self, column: usize) -> ParquetRecordBatchReaderBuilder<Source> {
+    fn builder(&self, pages: Pages, column: usize) -> ParquetRecordBatchReaderBuilder<Pages> {
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), [column]);
-        ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
+        ParquetRecordBatchReaderBuilder::new_with_metadata(pages, self.metadata.clone())
             .with_projection(mask)
     }
 
@@ -249,7 +246,7 @@ impl DataFile {
     fn read(&self, group: usize, column: usize, first: u64, count: u64) -> Result<ArrayRef> {
         let broken = |e: &dyn std::fmt::Display| Error::corrupt(&self.path, e.to_string());
         let mut reader = self
-            .builder(column)
+            .builder(Pages::of(self.file.clone()), column)
             .with_row_groups(vec![group])
             .with_offset(first as usize)
             .with_limit(count as usize)
@@ -261,52 +258,5 @@ impl DataFile {
             .filter(|batch| batch.num_rows() as u64 == count)
             .map(|batch| batch.column(0).clone())
             .ok_or_else(|| broken(&"a column is shorter than its row group"))
-    }
-}
-
-/// A dataset's file as the parquet reader wants it.
-#[derive(Debug, Clone)]
-struct Source(Arc<dyn ReadAt>);
-
-impl Length for Source {
-    fn len(&self) -> u64 {
-        self.0.size()
-    }
-}
-
-impl ChunkReader for Source {
-    type T = BufReader<Rest>;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        let file = self.0.clone();
-        // Page headers are small; the pages themselves come through get_bytes.
-        Ok(BufReader::with_capacity(4096, Rest { file, at: start }))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        let end = start.checked_add(length as u64);
-        if end.is_none_or(|end| end > self.0.size()) {
-            return Err(ParquetError::EOF("a page lies outside the file".into()));
-        }
-        let mut bytes = vec![0; length];
-        self.0.read_at(start, &mut bytes)?;
-        Ok(bytes.into())
-    }
-}
-
-/// The rest of a file, in order.
-#[derive(Debug)]
-struct Rest {
-    file: Arc<dyn ReadAt>,
-    at: u64,
-}
-
-impl Read for Rest {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let left = self.file.size().saturating_sub(self.at);
-        let count = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.file.read_at(self.at, &mut into[..count])?;
-        self.at += count as u64;
-        Ok(count)
     }
 }

@@ -13,7 +13,7 @@ mod columns;
 mod items;
 mod loader;
 mod order;
-mod pictures;
+pub(crate) mod pictures;
 pub(crate) mod value;
 mod window;
 
@@ -103,14 +103,25 @@ impl Dataset {
         } else {
             Tasks::read(root)?
         };
-        Ok(Self {
+        Ok(Self::assemble(root, info, tasks, episodes, files))
+    }
+
+    /// The dataset of this metadata, whose data and videos `files` gives.
+    pub(crate) fn assemble(
+        root: &Path,
+        info: Info,
+        tasks: Tasks,
+        episodes: Vec<Episode>,
+        files: Arc<dyn Files>,
+    ) -> Self {
+        Self {
             root: root.to_owned(),
             info: info.into(),
             tasks: tasks.into(),
             episodes: episodes.into(),
             columns: Arc::new(Columns::new(files.clone(), COLUMN_CACHE_BYTES)),
             files,
-        })
+        }
     }
 
     /// A reader of single frames and windows.

@@ -4,146 +4,25 @@
 //! plugin. Loading the same library at run time gives the same pictures, frame by frame and
 //! without a pipeline's threads, and knows LeRobot's depth format (12-bit grey HEVC), for which
 //! GStreamer has no pixel format. A build needs no FFmpeg.
-//!
-//! The structures below are the leading fields of libavcodec's own, in the order of its headers of
-//! the versions 59 to 62 (FFmpeg 5 to 8); everything else goes through its functions.
 #![allow(
     unsafe_code,
     reason = "calls into libavcodec; each block says why it is sound"
 )]
 
 use super::colors::{Matrix, Plane, Planes};
+use super::libav::{Api, AvFrame, AvPacket, api};
 use super::samples::Track;
 use crate::error::{Error, Result};
-use libloading::Library;
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
-use std::mem::offset_of;
+use std::ffi::{CStr, c_int, c_void};
 use std::path::Path;
 use std::ptr::{NonNull, null_mut};
-use std::sync::OnceLock;
 
 /// Larger pictures are refused, pixels on a side.
 const SIDE_LIMIT: c_int = 8192;
-/// The major versions whose structures are known, newest first.
-const VERSIONS: [u32; 4] = [62, 61, 60, 59];
 /// "Feed me more", −EAGAIN of Linux.
 const AGAIN: c_int = -11;
 /// "No more pictures": −('E' | 'O'<<8 | 'F'<<16 | ' '<<24).
 const END: c_int = -0x2046_4f45;
-
-#[repr(C)]
-struct AvPacket {
-    buffer: *mut c_void,
-    pts: i64,
-    dts: i64,
-    data: *mut u8,
-    size: c_int,
-    stream_index: c_int,
-    flags: c_int,
-}
-
-#[repr(C)]
-struct AvFrame {
-    data: [*mut u8; 8],
-    linesize: [c_int; 8],
-    extended_data: *mut *mut u8,
-    width: c_int,
-    height: c_int,
-    nb_samples: c_int,
-    format: c_int,
-    /// Key frame mark (older versions), picture type, aspect ratio: 16 bytes in all versions.
-    kind_and_aspect: [c_int; 4],
-    pts: i64,
-}
-
-const _: () = assert!(offset_of!(AvFrame, format) == 116 && offset_of!(AvFrame, pts) == 136);
-
-#[repr(C)]
-struct AvCodecParameters {
-    codec_type: c_int,
-    codec_id: c_int,
-    codec_tag: c_uint,
-    extradata: *mut u8,
-    extradata_size: c_int,
-}
-
-/// Declares the functions that are used and how they are looked up.
-macro_rules! functions {
-    ($($name:ident: fn($($argument:ty),*) $(-> $result:ty)?;)*) => {
-        struct Api {
-            _library: Library,
-            $($name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
-        }
-
-        impl Api {
-            fn from_library(library: Library) -> std::result::Result<Self, libloading::Error> {
-                // SAFETY: the names are libavcodec's (libavutil's are found through it), with the
-                // signatures of its headers; the library lives as long as the pointers.
-                unsafe {
-                    Ok(Self {
-                        $($name: *library.get(concat!(stringify!($name), "\0").as_bytes())?,)*
-                        _library: library,
-                    })
-                }
-            }
-        }
-    };
-}
-
-functions! {
-    avcodec_version: fn() -> c_uint;
-    avcodec_find_decoder_by_name: fn(*const c_char) -> *const c_void;
-    avcodec_alloc_context3: fn(*const c_void) -> *mut c_void;
-    avcodec_free_context: fn(*mut *mut c_void);
-    avcodec_parameters_alloc: fn() -> *mut AvCodecParameters;
-    avcodec_parameters_free: fn(*mut *mut AvCodecParameters);
-    avcodec_parameters_from_context: fn(*mut AvCodecParameters, *mut c_void) -> c_int;
-    avcodec_parameters_to_context: fn(*mut c_void, *const AvCodecParameters) -> c_int;
-    avcodec_open2: fn(*mut c_void, *const c_void, *mut *mut c_void) -> c_int;
-    avcodec_send_packet: fn(*mut c_void, *const AvPacket) -> c_int;
-    avcodec_receive_frame: fn(*mut c_void, *mut AvFrame) -> c_int;
-    avcodec_flush_buffers: fn(*mut c_void);
-    av_packet_alloc: fn() -> *mut AvPacket;
-    av_packet_free: fn(*mut *mut AvPacket);
-    av_packet_unref: fn(*mut AvPacket);
-    av_new_packet: fn(*mut AvPacket, c_int) -> c_int;
-    av_frame_alloc: fn() -> *mut AvFrame;
-    av_frame_free: fn(*mut *mut AvFrame);
-    av_mallocz: fn(usize) -> *mut c_void;
-    av_opt_set: fn(*mut c_void, *const c_char, *const c_char, c_int) -> c_int;
-    av_opt_get_int: fn(*mut c_void, *const c_char, c_int, *mut i64) -> c_int;
-    av_get_pix_fmt_name: fn(c_int) -> *const c_char;
-    av_strerror: fn(c_int, *mut c_char, usize) -> c_int;
-    av_log_set_level: fn(c_int);
-}
-
-impl std::fmt::Debug for Api {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("libavcodec")
-    }
-}
-
-/// The library, loaded once.
-fn api() -> Result<&'static Api> {
-    static API: OnceLock<Option<Api>> = OnceLock::new();
-    let load = |version: &u32| {
-        // SAFETY: a system library whose initialisers have no preconditions.
-        let library = unsafe { Library::new(format!("libavcodec.so.{version}")) }.ok()?;
-        let api = Api::from_library(library).ok()?;
-        // SAFETY: no preconditions.
-        let found = unsafe { (api.avcodec_version)() } >> 16;
-        (found == *version).then_some(api)
-    };
-    let found = API.get_or_init(|| {
-        let api = VERSIONS.iter().find_map(load)?;
-        // SAFETY: no preconditions. Damage is reported by return values; −8 keeps it off stderr.
-        unsafe { (api.av_log_set_level)(-8) };
-        Some(api)
-    });
-    found.as_ref().ok_or(Error::NoDecoder {
-        wanted: "video".into(),
-    })
-}
 
 /// The decoders that may read a sample entry, best first.
 fn decoder_names(codec: &str) -> &'static [&'static CStr] {
@@ -156,6 +35,28 @@ fn decoder_names(codec: &str) -> &'static [&'static CStr] {
         "mp4v" => &[c"mpeg4"],
         _ => &[],
     }
+}
+
+/// How the planes of a pixel format lie.
+struct Format {
+    /// Bytes of one value.
+    bytes: usize,
+    /// By how many bits the chroma planes are narrower and lower, if there are such.
+    chroma: Option<(usize, usize)>,
+}
+
+/// The formats that are read, by FFmpeg's names.
+fn format_of(name: &str) -> Option<Format> {
+    let (bytes, chroma) = match name {
+        "gray" => (1, None),
+        "gray12le" => (2, None),
+        "yuv420p" | "yuvj420p" => (1, Some((1, 1))),
+        "yuv422p" | "yuvj422p" => (1, Some((1, 0))),
+        "yuv444p" | "yuvj444p" => (1, Some((0, 0))),
+        "yuv420p12le" => (2, Some((1, 1))),
+        _ => return None,
+    };
+    Some(Format { bytes, chroma })
 }
 
 /// A decoder for one track. Runs in the caller's thread only.
@@ -177,6 +78,7 @@ impl Decoder {
         let api = api()?;
         let missing = || Error::NoDecoder {
             wanted: track.codec.clone(),
+            problem: "the one that is installed lacks this codec".into(),
         };
         let full = || Error::video(path, "no memory for a decoder");
         // SAFETY: the names are C strings.
@@ -320,38 +222,45 @@ impl Decoder {
             }
         };
         let format = format.to_str().unwrap_or("unknown");
-        let sub_y = usize::from(format.contains("420"));
-        let plane = |number: usize| {
+        let (width, height) = (width as usize, height as usize);
+        let plane = |number: usize, (columns, rows, bytes): (usize, usize, usize)| {
             let (data, stride) = (frame.data[number], frame.linesize[number]);
             let stride = usize::try_from(stride).unwrap_or(0);
-            let rows = height as usize;
-            let rows = if number == 0 {
-                rows
-            } else {
-                (rows + sub_y) >> sub_y
-            };
-            if data.is_null() || stride == 0 {
-                return Plane { data: &[], stride };
+            let row = columns * bytes;
+            if data.is_null() || stride < row {
+                return Plane::EMPTY;
             }
-            // SAFETY: a decoded plane has `linesize` bytes for each of its rows (libavutil's
-            // frame.h), and stays until the next `receive`, which needs `&mut self`.
-            let data = unsafe { std::slice::from_raw_parts(data, stride * rows) };
+            // Cropping moves `data` into the plane, so that its last row is shorter than the others.
+            let length = stride * (rows - 1) + row;
+            // SAFETY: a decoded plane of this format has `linesize` bytes from each of its rows to
+            // the next (libavutil's frame.h), and stays until the next `receive`, which needs
+            // `&mut self`.
+            let data = unsafe { std::slice::from_raw_parts(data, length) };
             Plane { data, stride }
         };
-        let planar = !matches!(format, "gray" | "gray12le");
-        let absent = Plane {
-            data: &[],
-            stride: 0,
+        let planes = match format_of(format) {
+            Some(Format {
+                bytes,
+                chroma: None,
+            }) => [plane(0, (width, height, bytes)), Plane::EMPTY, Plane::EMPTY],
+            Some(Format {
+                bytes,
+                chroma: Some((x, y)),
+            }) => {
+                let size = ((width + x) >> x, (height + y) >> y, bytes);
+                [
+                    plane(0, (width, height, bytes)),
+                    plane(1, size),
+                    plane(2, size),
+                ]
+            }
+            None => [Plane::EMPTY; 3],
         };
         Ok(Planes {
-            width: width as usize,
-            height: height as usize,
+            width,
+            height,
             format,
-            planes: if planar {
-                [plane(0), plane(1), plane(2)]
-            } else {
-                [plane(0), absent, absent]
-            },
+            planes,
             // As numbered by ITU-T H.273: colorspace 1 is BT.709; color_range 2 is full.
             matrix: Matrix::new(
                 self.option(c"colorspace") == 1,

@@ -57,6 +57,12 @@ pub(crate) struct Plane<'a> {
 }
 
 impl<'a> Plane<'a> {
+    /// A plane that is not there.
+    pub(crate) const EMPTY: Self = Self {
+        data: &[],
+        stride: 0,
+    };
+
     fn row(&self, row: usize, bytes: usize) -> Option<&'a [u8]> {
         let start = row.checked_mul(self.stride)?;
         self.data.get(start..start.checked_add(bytes)?)

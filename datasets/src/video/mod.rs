@@ -14,11 +14,12 @@ pub(crate) mod depth;
 #[cfg(feature = "gstreamer")]
 mod encode;
 pub(crate) mod frames;
+mod libav;
 mod montage;
 #[cfg(feature = "gstreamer")]
 mod packets;
 pub mod remux;
-mod samples;
+pub(crate) mod samples;
 
 #[cfg(not(feature = "gstreamer"))]
 pub(crate) use absent::PacketEncoder;

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::files::ReadAt;
-use crate::mp4::{BOX_LIMIT, MOOV_LIMIT_BYTES, be32, box_header, child, children, time_runs};
+use crate::mp4::{BOX_LIMIT, be32, child, children, file_box, read_moov, time_runs};
 use std::path::Path;
 
 /// Largest encoded frame that is read, bytes.
@@ -45,7 +45,7 @@ impl Track {
         let moov = find_moov(path, file)?;
         let track = children(&moov)
             .filter(|(kind, _)| kind == b"trak")
-            .find_map(|(_, trak)| parse_track(trak, movie_timescale(&moov)));
+            .find_map(|(_, trak)| parse_track(trak, movie_timescale(&moov), file.size()));
         let track = track
             .ok_or_else(|| Error::corrupt(path, "the MP4 index has no readable video track"))?;
         let inside = |s: &Sample| {
@@ -89,29 +89,13 @@ impl Track {
 }
 
 fn find_moov(path: &Path, file: &dyn ReadAt) -> Result<Vec<u8>> {
-    let (length, mut at) = (file.size(), 0_u64);
+    let mut at = 0;
     for _ in 0..BOX_LIMIT {
-        if at.saturating_add(8) > length {
+        let Some((kind, header, size)) = file_box(path, file, at)? else {
             break;
-        }
-        let mut header = [0; 16];
-        let known = 16.min(length - at) as usize;
-        file.read_at(at, &mut header[..known])
-            .map_err(Error::io("read", path))?;
-        let (kind, header, size) = box_header(&header[..known], length - at)
-            .ok_or_else(|| Error::corrupt(path, format!("impossible MP4 box at byte {at}")))?;
+        };
         if &kind == b"moov" {
-            let body = size - header;
-            if body > MOOV_LIMIT_BYTES {
-                return Err(Error::corrupt(
-                    path,
-                    format!("the MP4 index claims {body} bytes"),
-                ));
-            }
-            let mut moov = vec![0; body as usize];
-            file.read_at(at + header, &mut moov)
-                .map_err(Error::io("read", path))?;
-            return Ok(moov);
+            return read_moov(path, file, at + header, size - header);
         }
         at += size;
     }
@@ -126,7 +110,7 @@ fn movie_timescale(moov: &[u8]) -> Option<u32> {
     be32(mvhd, if *mvhd.first()? == 1 { 20 } else { 12 })
 }
 
-fn parse_track(trak: &[u8], movie_timescale: Option<u32>) -> Option<Track> {
+fn parse_track(trak: &[u8], movie_timescale: Option<u32>, file_size: u64) -> Option<Track> {
     let mdia = child(trak, b"mdia")?;
     if child(mdia, b"hdlr")?.get(8..12)? != b"vide" {
         return None;
@@ -135,7 +119,7 @@ fn parse_track(trak: &[u8], movie_timescale: Option<u32>) -> Option<Track> {
     let timescale = be32(mdhd, if *mdhd.first()? == 1 { 20 } else { 12 })?;
     let stbl = child(child(mdia, b"minf")?, b"stbl")?;
     let (codec, config) = sample_entry(child(stbl, b"stsd")?)?;
-    let sizes = sizes(child(stbl, b"stsz")?)?;
+    let sizes = sizes(child(stbl, b"stsz")?, file_size)?;
     let offsets = offsets(stbl, &sizes)?;
     let times = times(trak, stbl, sizes.len(), movie_timescale, timescale)?;
     let keys = keys(stbl, sizes.len())?;
@@ -172,9 +156,11 @@ fn sample_entry(stsd: &[u8]) -> Option<(String, Vec<u8>)> {
     ))
 }
 
-fn sizes(stsz: &[u8]) -> Option<Vec<u32>> {
+fn sizes(stsz: &[u8], file_size: u64) -> Option<Vec<u32>> {
     let (common, count) = (be32(stsz, 4)?, be32(stsz, 8)?);
-    if u64::from(count) > SAMPLE_LIMIT {
+    // A common size needs no table, so a small file could claim any number of frames.
+    let claimed = u64::from(common) * u64::from(count);
+    if u64::from(count) > SAMPLE_LIMIT || claimed > file_size {
         return None;
     }
     if common > 0 {
@@ -309,23 +295,6 @@ fn keys(stbl: &[u8], count: usize) -> Option<Vec<bool>> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::io;
-
-    #[derive(Debug)]
-    struct Bytes(Vec<u8>);
-
-    impl ReadAt for Bytes {
-        fn size(&self) -> u64 {
-            self.0.len() as u64
-        }
-
-        fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
-            let start = usize::try_from(offset).map_err(io::Error::other)?;
-            let found = self.0.get(start..start + into.len());
-            into.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
-            Ok(())
-        }
-    }
 
     fn boxed(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
         [&(body.len() as u32 + 8).to_be_bytes()[..], kind, body].concat()
@@ -370,7 +339,7 @@ mod tests {
 
     #[test]
     fn order_places_and_key_frames_are_understood() {
-        let track = Track::read(Path::new("x"), &Bytes(sample_file())).unwrap();
+        let track = Track::read(Path::new("x"), &sample_file()).unwrap();
         assert_eq!(
             (track.codec.as_str(), &track.config[..]),
             ("avc1", &[1, 2, 3][..])
@@ -400,7 +369,7 @@ mod tests {
         let mut bytes = sample_file();
         let at = bytes.windows(4).position(|w| w == b"stco").unwrap() + 12;
         bytes[at] = 0x7f;
-        assert!(Track::read(Path::new("x"), &Bytes(bytes)).is_err());
+        assert!(Track::read(Path::new("x"), &bytes).is_err());
     }
 
     proptest! {
@@ -414,7 +383,7 @@ mod tests {
                 let at = at.index(bytes.len());
                 bytes[at] = value;
             }
-            if let Ok(track) = Track::read(Path::new("x"), &Bytes(bytes))
+            if let Ok(track) = Track::read(Path::new("x"), &bytes)
                 && let Some(sample) = track.nearest(time)
             {
                 prop_assert!(track.key_before(sample) <= sample);

@@ -64,7 +64,7 @@ impl Blueprint {
     }
 
     fn load_file(file: &Path) -> Result<Self, HardwareError> {
-        let text = std::fs::read_to_string(file).map_err(|source| HardwareError::Read {
+        let text = crate::read_text(file).map_err(|source| HardwareError::Read {
             path: file.to_owned(),
             source,
         })?;

@@ -1,8 +1,8 @@
 //! The sample table of an MP4 file: where each compressed frame lies, and when it is shown.
 
 use crate::error::{Error, Result};
+use crate::files::{LocalFile, ReadAt};
 use crate::mp4::{BOX_LIMIT, be32, child, children, file_box, read_moov, time_runs};
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -42,18 +42,22 @@ impl Track {
     /// [`Error::Corrupt`] if the file has no sound index or is shorter than the index says, and if
     /// its frame times do not fit the rate.
     pub fn read(path: &Path, fps: u32) -> Result<Self> {
-        let mut file = File::open(path).map_err(Error::io("open", path))?;
-        let length = file.metadata().map_err(Error::io("look at", path))?.len();
+        let file = LocalFile::open(path).map_err(Error::io("open", path))?;
+        Self::read_in(path, &file, fps)
+    }
+
+    /// As [`Self::read`], from a file that is open.
+    pub(crate) fn read_in(path: &Path, file: &dyn ReadAt, fps: u32) -> Result<Self> {
         let mut at = 0;
         for _ in 0..BOX_LIMIT {
-            let Some((kind, header, size)) = file_box(path, &mut file, at, length)? else {
+            let Some((kind, header, size)) = file_box(path, file, at)? else {
                 break;
             };
             if &kind == b"moov" {
-                let moov = read_moov(path, &mut file, at + header, size - header)?;
+                let moov = read_moov(path, file, at + header, size - header)?;
                 return children(&moov)
                     .filter(|(kind, _)| kind == b"trak")
-                    .find_map(|(_, trak)| parse(trak, fps, length).transpose())
+                    .find_map(|(_, trak)| parse(trak, fps, file.size()).transpose())
                     .unwrap_or(Err("there is no video track"))
                     .map(|(description, picture, samples)| Self {
                         path: path.to_owned(),
@@ -261,7 +265,9 @@ fn first_shown(trak: &[u8]) -> Told<i64> {
             } else {
                 be32(list, 12).map(|v| i64::from(v.cast_signed()))
             };
-            time.filter(|t| *t >= 0).ok_or("an unusual edit list")
+            // Years are no delay of reordered frames, and would overflow with what is added.
+            time.filter(|t| (0..1 << 40).contains(t))
+                .ok_or("an unusual edit list")
         }
         Some(_) => Err("an unusual edit list"),
     }

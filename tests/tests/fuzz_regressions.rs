@@ -1,0 +1,43 @@
+//! What fuzzing found in parsers that are public, replayed without the fuzzer; `sinew-datasets` does
+//! the same for its own.
+#![allow(missing_docs, reason = "tests")]
+
+#[path = "../../fuzz/src/parsers.rs"]
+#[allow(
+    unreachable_pub,
+    reason = "the fuzz targets call them from another crate"
+)]
+mod parsers;
+#[path = "../../fuzz/replay.rs"]
+mod replay;
+
+use sinew_runtime::topics;
+
+#[test]
+fn what_fuzzing_found_stays_mended() {
+    replay::replay(&[
+        ("blueprint", parsers::blueprint),
+        ("calibration", parsers::calibration),
+        ("manifest", parsers::manifest),
+        ("onnx", parsers::onnx),
+        ("feetech", parsers::feetech),
+        ("cdr", parsers::cdr),
+    ]);
+}
+
+#[test]
+fn every_target_is_replayed_somewhere() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/targets");
+    let sources = [
+        include_str!("fuzz_regressions.rs"),
+        include_str!("../../datasets/src/fuzz.rs"),
+    ];
+    for file in std::fs::read_dir(folder).unwrap() {
+        let file = file.unwrap().path();
+        let entry = format!("(\"{}\", ", file.file_stem().unwrap().to_str().unwrap());
+        assert!(
+            sources.iter().any(|source| source.contains(&entry)),
+            "{entry}"
+        );
+    }
+}
