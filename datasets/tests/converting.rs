@@ -38,7 +38,10 @@ fn same_rows(a: &Path, b: &Path) {
     assert_eq!(a.tasks(), b.tasks());
     assert_eq!(a.info().features, b.info().features);
     for episode in 0..a.episodes().len() as u64 {
-        assert_eq!(a.record_batch(episode).unwrap(), b.record_batch(episode).unwrap());
+        assert_eq!(
+            a.record_batch(episode).unwrap(),
+            b.record_batch(episode).unwrap()
+        );
     }
 }
 
@@ -53,22 +56,39 @@ fn datasets_survive_the_way_to_a_bag_and_back_bit_for_bit() {
         let marks = EpisodeMarks {
             episodes: [(1, mark)].into(),
         };
-        std::fs::write(EpisodeMarks::path(&root), serde_json::to_string(&marks).unwrap()).unwrap();
+        std::fs::write(
+            EpisodeMarks::path(&root),
+            serde_json::to_string(&marks).unwrap(),
+        )
+        .unwrap();
         for (name, container) in [("a.mcap", Container::File), ("bag", Container::Bag)] {
             let bag = dir.path().join(name);
             export(&root, &bag, container, &ExportOptions::default());
             assert_eq!(convert::format_of(&bag).unwrap(), Format::Mcap);
             let out = dir.path().join(format!("{name}-back"));
             let made = import(&bag, &out, &Mapping::default()).unwrap();
-            assert!(made.restored && made.dataset.notes.is_empty(), "{:?}", made.dataset.notes);
+            assert!(
+                made.restored && made.dataset.notes.is_empty(),
+                "{:?}",
+                made.dataset.notes
+            );
             assert_eq!(made.dataset.videos.reencoded_files, 0);
             same_rows(&root, &out);
             check(&out, &expected(), &BOTH);
             assert_eq!(EpisodeMarks::read(&out).unwrap(), marks);
             let stats = |root: &Path| std::fs::read(root.join("meta/stats.json")).unwrap();
             let packed = dir.path().join(format!("{name}-packed"));
-            sinew_datasets::edit::pack(&root, None, &sinew_datasets::edit::Target::Folder(packed.clone())).unwrap();
-            assert_eq!(stats(&out), stats(&packed), "statistics of pictures included");
+            sinew_datasets::edit::pack(
+                &root,
+                None,
+                &sinew_datasets::edit::Target::Folder(packed.clone()),
+            )
+            .unwrap();
+            assert_eq!(
+                stats(&out),
+                stats(&packed),
+                "statistics of pictures included"
+            );
             let bytes = |root: &Path| {
                 std::fs::read(root.join(format!("videos/{FRONT}/chunk-000/file-000.mp4"))).unwrap()
             };
@@ -88,7 +108,11 @@ fn selected_episodes_are_exported_and_existing_files_are_not_replaced() {
     export(&root, &bag, Container::File, &options);
     let out = dir.path().join("back");
     import(&bag, &out, &Mapping::default()).unwrap();
-    check(&out, &[(3, 0..6, "wave"), (1, 0..8, "place the cube")], &BOTH);
+    check(
+        &out,
+        &[(3, 0..6, "wave"), (1, 0..8, "place the cube")],
+        &BOTH,
+    );
 
     let again = |out: &Path| convert::export(&root, out, Container::File, &options, &mut |_| {});
     assert!(matches!(again(&bag), Err(Error::Convert { .. })));
@@ -96,9 +120,19 @@ fn selected_episodes_are_exported_and_existing_files_are_not_replaced() {
         episodes: Some(vec![9]),
         ..ExportOptions::default()
     };
-    let missing = convert::export(&root, &dir.path().join("x.mcap"), Container::File, &options, &mut |_| {});
+    let missing = convert::export(
+        &root,
+        &dir.path().join("x.mcap"),
+        Container::File,
+        &options,
+        &mut |_| {},
+    );
     assert!(matches!(missing, Err(Error::NotFound { .. })));
-    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name()).collect();
+    let left: Vec<_> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .flatten()
+        .map(|e| e.file_name())
+        .collect();
     assert_eq!(left.len(), 3, "{left:?}");
 }
 
@@ -121,7 +155,7 @@ fn file_that_was_cut_off_gives_what_is_whole() {
                 assert!(notes.contains("cut off"), "{notes}");
                 let dataset = Dataset::open(&out).unwrap();
                 for (episode, (_, rows)) in dataset.episodes().iter().zip(EPISODES) {
-                    assert!(episode.length <= rows.into());
+                    assert!(episode.length <= u64::from(rows));
                     let states = dataset.states(episode.index).unwrap();
                     for row in 0..episode.length {
                         let wanted = state(episode.index as u32, row as u32).map(f64::from);
@@ -138,7 +172,10 @@ fn file_that_was_cut_off_gives_what_is_whole() {
             }
         }
     }
-    assert!(rows_of.is_sorted() && rows_of[4] > rows_of[1], "{rows_of:?}");
+    assert!(
+        rows_of.is_sorted() && rows_of[4] > rows_of[1],
+        "{rows_of:?}"
+    );
 }
 
 #[test]
@@ -162,18 +199,33 @@ fn bag_without_our_records_is_put_onto_a_grid() {
     assert_eq!((made.fps, made.dataset.episodes), (30, 4));
     let used: Vec<&str> = made.topics.iter().map(|t| t.feature.as_str()).collect();
     assert_eq!(used, ["observation.state", "action", FRONT, WRIST]);
-    assert!(made.topics.iter().all(|t| t.max_age_ms < 1.0 && t.stale_rows == 0), "{:?}", made.topics);
+    assert!(
+        made.topics
+            .iter()
+            .all(|t| t.max_age_ms < 1.0 && t.stale_rows == 0),
+        "{:?}",
+        made.topics
+    );
     let dataset = Dataset::open(&out).unwrap();
     for (episode, (task, rows)) in EPISODES.iter().enumerate() {
         let found = dataset.episode(episode as u64).unwrap();
-        assert_eq!((found.length, &found.tasks[..]), (u64::from(*rows), &[(*task).to_owned()][..]));
+        assert_eq!(
+            (found.length, &found.tasks[..]),
+            (u64::from(*rows), &[(*task).to_owned()][..])
+        );
         let states = dataset.states(episode as u64).unwrap();
         for row in 0..*rows {
             let wanted = state(episode as u32, row).map(f64::from);
-            assert_eq!(states.row(row as usize).unwrap(), wanted, "episode {episode}, row {row}");
+            assert_eq!(
+                states.row(row as usize).unwrap(),
+                wanted,
+                "episode {episode}, row {row}"
+            );
         }
         for (key, camera) in BOTH {
-            let wanted: Vec<u32> = (0..*rows).map(|f| counter(episode as u32, camera, f)).collect();
+            let wanted: Vec<u32> = (0..*rows)
+                .map(|f| counter(episode as u32, camera, f))
+                .collect();
             assert_eq!(counters(&dataset, &out, episode as u64, key), wanted);
         }
     }
@@ -201,7 +253,10 @@ fn other_rates_hold_values_and_encoded_video_is_decoded_for_them() {
         let rows = lengths[episode as usize] as u32;
         let wanted: Vec<u32> = (0..rows).map(|row| counter(episode, 0, 3 * row)).collect();
         assert_eq!(counters(&dataset, &out, episode.into(), FRONT), wanted);
-        let (states, actions) = (dataset.states(episode.into()).unwrap(), dataset.actions(episode.into()).unwrap());
+        let (states, actions) = (
+            dataset.states(episode.into()).unwrap(),
+            dataset.actions(episode.into()).unwrap(),
+        );
         for row in 0..rows as usize - 1 {
             assert_eq!(actions.row(row), states.row(row + 1));
         }
@@ -265,12 +320,28 @@ fn what_is_in_a_bag_is_listed() {
     let bag = dir.path().join("a.mcap");
     export(&root, &bag, Container::File, &ExportOptions::default());
     let found = convert::inspect(std::fs::File::open(&bag).unwrap()).unwrap();
-    let kinds: Vec<(&str, TopicKind, u64)> =
-        found.topics.iter().map(|t| (t.topic.as_str(), t.kind, t.messages)).collect();
-    assert!(kinds.contains(&("/so101_follower/joint_states", TopicKind::Joints, 37)), "{kinds:?}");
-    assert!(kinds.contains(&("/so101_follower/front/video", TopicKind::CompressedVideo, 37)));
+    let kinds: Vec<(&str, TopicKind, u64)> = found
+        .topics
+        .iter()
+        .map(|t| (t.topic.as_str(), t.kind, t.messages))
+        .collect();
+    assert!(
+        kinds.contains(&("/so101_follower/joint_states", TopicKind::Joints, 37)),
+        "{kinds:?}"
+    );
+    assert!(kinds.contains(&(
+        "/so101_follower/front/video",
+        TopicKind::CompressedVideo,
+        37
+    )));
     assert!(kinds.contains(&("/so101_follower/task", TopicKind::Text, 4)));
-    assert_eq!((found.damage_count, found.topics.iter().map(|t| t.damaged).sum::<u64>()), (0, 0));
+    assert_eq!(
+        (
+            found.damage_count,
+            found.topics.iter().map(|t| t.damaged).sum::<u64>()
+        ),
+        (0, 0)
+    );
 }
 
 /// A small bag without cameras.
@@ -322,16 +393,25 @@ fn mutated_old_metadata_never_panics() {
     small_bag(dir.path());
     let old = dir.path().join("old");
     v2::downgrade(&dir.path().join("small"), &old, "v2.1", true);
-    let files: Vec<PathBuf> = ["info.json", "episodes.jsonl", "tasks.jsonl", "episodes_stats.jsonl"]
-        .iter()
-        .map(|name| old.join("meta").join(name))
-        .collect();
+    let files: Vec<PathBuf> = [
+        "info.json",
+        "episodes.jsonl",
+        "tasks.jsonl",
+        "episodes_stats.jsonl",
+    ]
+    .iter()
+    .map(|name| old.join("meta").join(name))
+    .collect();
     let whole: Vec<Vec<u8>> = files.iter().map(|f| std::fs::read(f).unwrap()).collect();
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6);
     let mut runner = proptest::test_runner::TestRunner::default();
     runner
         .run(&(0..files.len(), changes), |(file, changes)| {
-            std::fs::write(&files[file], mutated(&whole[file], &changes, whole[file].len())).unwrap();
+            std::fs::write(
+                &files[file],
+                mutated(&whole[file], &changes, whole[file].len()),
+            )
+            .unwrap();
             let out = dir.path().join("out");
             let _ = convert::format_of(&old);
             let _ = convert::from_v2(&old, &out);

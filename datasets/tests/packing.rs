@@ -46,7 +46,11 @@ fn packed_dataset_has_one_file_of_each_kind_and_every_row_and_frame() {
         std::fs::write(EpisodeMarks::path(&root), text).unwrap();
         let report = edit::pack(&root, None, &to(&dir)).unwrap();
         assert_eq!(
-            (report.data_files, report.videos.remuxed_files, report.videos.reencoded_files),
+            (
+                report.data_files,
+                report.videos.remuxed_files,
+                report.videos.reencoded_files
+            ),
             (1, 2, 0)
         );
         check(&report.root, &expected(), &BOTH);
@@ -55,7 +59,11 @@ fn packed_dataset_has_one_file_of_each_kind_and_every_row_and_frame() {
         assert_eq!((data.len(), listed(&report.root, "videos").len()), (1, 2));
         let rows: Vec<u64> = EPISODES.iter().map(|(_, rows)| u64::from(*rows)).collect();
         assert_eq!(row_groups(&data[0]), rows, "a row group an episode");
-        assert_eq!(listed(&root, "data").len(), EPISODES.len(), "the source is as it was");
+        assert_eq!(
+            listed(&root, "data").len(),
+            EPISODES.len(),
+            "the source is as it was"
+        );
     }
 }
 
@@ -71,7 +79,10 @@ fn limits_are_kept_and_packing_again_changes_no_file() {
     let report = edit::pack(&root, Some(limits), &to(&dir)).unwrap();
     check(&report.root, &expected(), &BOTH);
     let (data, videos) = (listed(&report.root, "data"), listed(&report.root, "videos"));
-    assert!((2..4).contains(&data.len()) && (3..8).contains(&videos.len()), "{data:?} {videos:?}");
+    assert!(
+        (2..4).contains(&data.len()) && (3..8).contains(&videos.len()),
+        "{data:?} {videos:?}"
+    );
     // A file's own head comes on top.
     assert!(data.iter().all(|f| size(f) < limits.data_bytes + 16_384));
     assert!(videos.iter().all(|f| size(f) < limits.video_bytes + 16_384));
@@ -91,6 +102,9 @@ fn every_episode_alone_when_nothing_fits() {
     };
     let report = edit::pack(&root, Some(limits), &to(&dir)).unwrap();
     assert_eq!(report.data_files, 4);
-    assert_eq!(Dataset::open(&report.root).unwrap().episodes()[3].data.file, 3);
+    assert_eq!(
+        Dataset::open(&report.root).unwrap().episodes()[3].data.file,
+        3
+    );
     check(&report.root, &expected(), &BOTH);
 }

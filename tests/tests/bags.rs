@@ -18,7 +18,10 @@ fn state(episode: usize, row: u32) -> [f32; 6] {
 /// Two episodes of an SO-101 with a camera and true capture times.
 fn recorded() -> TempDir {
     let folder = TempDir::new().unwrap();
-    let names: Vec<String> = sinew_tests::JOINTS.iter().map(|j| format!("{j}.pos")).collect();
+    let names: Vec<String> = sinew_tests::JOINTS
+        .iter()
+        .map(|j| format!("{j}.pos"))
+        .collect();
     let spec = DatasetSpec {
         robot_type: "so_follower".to_owned(),
         fps: 30,
@@ -31,7 +34,11 @@ fn recorded() -> TempDir {
         }],
         extras: vec![ExtraSpec {
             name: "timing".to_owned(),
-            entries: vec!["tick_s".to_owned(), "state_capture_s".into(), "front_capture_s".into()],
+            entries: vec![
+                "tick_s".to_owned(),
+                "state_capture_s".into(),
+                "front_capture_s".into(),
+            ],
         }],
         codec: Codec::H264,
     };
@@ -57,7 +64,12 @@ fn recorded() -> TempDir {
 }
 
 fn convert(from: &Path, to: &Path, more: &[&str]) -> Outcome {
-    let mut arguments = vec!["dataset", "convert", from.to_str().unwrap(), to.to_str().unwrap()];
+    let mut arguments = vec![
+        "dataset",
+        "convert",
+        from.to_str().unwrap(),
+        to.to_str().unwrap(),
+    ];
     arguments.extend(more);
     Running::to_end(&arguments)
 }
@@ -67,15 +79,24 @@ fn check_topics(report: &Value) {
     let topics = &report["topics"];
     let of = |name: &str| &topics[format!("/so_follower/{name}")];
     assert_eq!(of("joint_states")["type"], "sensor_msgs/msg/JointState");
-    assert_eq!(of("front/video")["type"], "foxglove_msgs/msg/CompressedVideo");
+    assert_eq!(
+        of("front/video")["type"],
+        "foxglove_msgs/msg/CompressedVideo"
+    );
     assert_eq!(of("task")["messages"], serde_json::json!(["pick", "place"]));
-    let rows: Vec<(usize, u32)> = (0..2).flat_map(|e| (0..ROWS[e]).map(move |r| (e, r))).collect();
+    let rows: Vec<(usize, u32)> = (0..2)
+        .flat_map(|e| (0..ROWS[e]).map(move |r| (e, r)))
+        .collect();
     for (i, (episode, row)) in rows.into_iter().enumerate() {
         let message = &of("joint_states")["messages"][i];
         assert_eq!(message["name"][5], "gripper");
         for (joint, value) in state(episode, row).into_iter().enumerate() {
             let value = f64::from(value);
-            let si = if joint == 5 { value / 100.0 } else { value.to_radians() };
+            let si = if joint == 5 {
+                value / 100.0
+            } else {
+                value.to_radians()
+            };
             let found = message["position"][joint].as_f64().unwrap();
             assert!((found - si).abs() < 1e-12, "{found} {si}");
         }
@@ -83,13 +104,19 @@ fn check_topics(report: &Value) {
         assert!((timing[2].as_f64().unwrap() - (f64::from(row) / 30.0 - 0.010)).abs() < 1e-12);
         let times = |name: &str| of(name)["times"][i].as_i64().unwrap();
         let start = times("joint_target") - (f64::from(row) / 30.0 * 1e9).round() as i64;
-        assert_eq!(start % 1_000_000_000, if episode == 0 { 0 } else { 400_000_000 });
+        assert_eq!(
+            start % 1_000_000_000,
+            if episode == 0 { 0 } else { 400_000_000 }
+        );
         assert!((times("joint_target") - times("joint_states") - 2_000_000).abs() <= 1);
         assert!((times("joint_target") - times("front/video") - 10_000_000).abs() <= 1);
         let frame = &of("front/video")["messages"][i];
         assert_eq!(frame["format"], "h264");
         if row % 2 == 0 {
-            assert_eq!(frame["head"], "0000000167", "key frames begin with their parameters");
+            assert_eq!(
+                frame["head"], "0000000167",
+                "key frames begin with their parameters"
+            );
         }
     }
 }
@@ -100,13 +127,23 @@ fn rosbags_reads_the_bag_folders_that_we_write() {
     let bag = folder.path().join("bag");
     let outcome = convert(&folder.path().join("set"), &bag, &[]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-    assert!(outcome.stdout.contains("/so_follower/joint_states"), "{}", outcome.stdout);
+    assert!(
+        outcome.stdout.contains("/so_follower/joint_states"),
+        "{}",
+        outcome.stdout
+    );
     let report = run_peer("light", PEER, &["read", bag.to_str().unwrap()]);
     check_topics(&report);
     let hashes = report["hashes"].as_object().unwrap();
-    assert!(hashes.len() == 5 && hashes.values().all(|pair| pair[0] == pair[1]), "{hashes:?}");
+    assert!(
+        hashes.len() == 5 && hashes.values().all(|pair| pair[0] == pair[1]),
+        "{hashes:?}"
+    );
     for (topic, count) in report["declared"].as_object().unwrap() {
-        let read = report["topics"][topic]["messages"].as_array().unwrap().len();
+        let read = report["topics"][topic]["messages"]
+            .as_array()
+            .unwrap()
+            .len();
         assert_eq!(count.as_u64(), Some(read as u64), "{topic}");
     }
     assert_eq!(report["total"], 4 * 19 + 2);
@@ -122,14 +159,27 @@ fn the_mcap_package_reads_the_files_that_we_write() {
     let report = run_peer("light", PEER, &["mcap", file.to_str().unwrap()]);
     check_topics(&report);
     assert_eq!(report["profile"], "ros2");
-    assert_eq!(report["metadata"], serde_json::json!(["sinew.dataset", "sinew.episode", "sinew.episode"]));
+    assert_eq!(
+        report["metadata"],
+        serde_json::json!(["sinew.dataset", "sinew.episode", "sinew.episode"])
+    );
 
     let back = folder.path().join("back");
     let outcome = convert(&file, &back, &[]);
-    assert!(outcome.stdout.contains("restored as it was"), "{}", outcome.stdout);
-    let (before, after) = (Dataset::open(&folder.path().join("set")).unwrap(), Dataset::open(&back).unwrap());
+    assert!(
+        outcome.stdout.contains("restored as it was"),
+        "{}",
+        outcome.stdout
+    );
+    let (before, after) = (
+        Dataset::open(&folder.path().join("set")).unwrap(),
+        Dataset::open(&back).unwrap(),
+    );
     for episode in 0..2 {
-        assert_eq!(before.record_batch(episode).unwrap(), after.record_batch(episode).unwrap());
+        assert_eq!(
+            before.record_batch(episode).unwrap(),
+            after.record_batch(episode).unwrap()
+        );
     }
 }
 
@@ -139,18 +189,31 @@ fn bag_that_rosbags_wrote_becomes_a_dataset() {
     let bag = folder.path().join("robot");
     run_peer("light", PEER, &["write", bag.to_str().unwrap(), "2"]);
     let out = folder.path().join("set");
-    let outcome = convert(&bag, &out, &["--task", "wave", "--unit", "radians", "--json"]);
+    let outcome = convert(
+        &bag,
+        &out,
+        &["--task", "wave", "--unit", "radians", "--json"],
+    );
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
-    assert_eq!((&report["fps"], &report["restored"]), (&Value::from(20), &Value::from(false)));
+    assert_eq!(
+        (&report["fps"], &report["restored"]),
+        (&Value::from(20), &Value::from(false))
+    );
 
     let topics = report["topics"].as_array().unwrap();
-    let camera = topics.iter().find(|t| t["feature"] == "observation.images.front").unwrap();
+    let camera = topics
+        .iter()
+        .find(|t| t["feature"] == "observation.images.front")
+        .unwrap();
     assert_eq!(camera["topic"], "/cam/front/image_raw/compressed");
     assert_eq!(camera["max_age_ms"], 200.0, "four pictures are missing");
     assert_eq!(camera["stale_rows"], 2, "older than two periods");
     let dataset = Dataset::open(&out).unwrap();
-    assert_eq!((dataset.len(), dataset.tasks()), (40, &["wave".to_owned()][..]));
+    assert_eq!(
+        (dataset.len(), dataset.tasks()),
+        (40, &["wave".to_owned()][..])
+    );
     let (states, actions) = (dataset.states(0).unwrap(), dataset.actions(0).unwrap());
     assert_eq!(states.names, ["a.pos", "b.pos", "c.pos"]);
     for row in 0..40 {
@@ -185,7 +248,11 @@ fn wrong_requests_say_what_to_do() {
     for (input, more, words) in cases {
         let outcome = convert(input, &out, more);
         assert_eq!(outcome.code, Some(2), "{more:?}: {}", outcome.stderr);
-        assert!(outcome.stderr.contains(words), "{more:?}: {}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains(words),
+            "{more:?}: {}",
+            outcome.stderr
+        );
         assert!(!out.exists());
     }
 }

@@ -171,7 +171,9 @@ fn episodes(root: &Path, info: &Info) -> Result<Vec<Episode>> {
     let mut from_index = 0_u64;
     let mut episodes = Vec::with_capacity(lines.len());
     for (index, line) in (0_u64..).zip(lines) {
-        let to_index = from_index.checked_add(line.length).filter(|to| *to < 1 << 53);
+        let to_index = from_index
+            .checked_add(line.length)
+            .filter(|to| *to < 1 << 53);
         let (true, Some(to_index)) = (line.episode_index == index && line.length > 0, to_index)
         else {
             return Err(Error::corrupt(
@@ -196,7 +198,10 @@ fn episodes(root: &Path, info: &Info) -> Result<Vec<Episode>> {
             from_index,
             to_index,
             videos: info.features.video_keys().map(span).collect(),
-            stats: stats.get_mut(index as usize).map(std::mem::take).unwrap_or_default(),
+            stats: stats
+                .get_mut(index as usize)
+                .map(std::mem::take)
+                .unwrap_or_default(),
             meta: FileIndex::default(),
             tasks: line.tasks,
         });
@@ -227,7 +232,10 @@ fn camera_stats(root: &Path, info: &Info) -> Result<Vec<Stats>> {
             let stats = of_json(values).ok_or_else(|| {
                 Error::corrupt(
                     &path,
-                    format!("episode {}: the statistics of {name} make no sense", line.episode_index),
+                    format!(
+                        "episode {}: the statistics of {name} make no sense",
+                        line.episode_index
+                    ),
                 )
             })?;
             slot.0.push((name.to_owned(), stats));
@@ -250,16 +258,17 @@ pub(super) fn of_json(values: &Value) -> Option<FeatureStats> {
     let width = stats.mean.len();
     let whole = ["min", "max", "mean", "std"];
     let fits = whole.iter().all(|name| stats.value(name).len() == width);
-    let quantiles = stats.quantiles.iter().all(|q| q.is_empty() || q.len() == width);
+    let quantiles = stats
+        .quantiles
+        .iter()
+        .all(|q| q.is_empty() || q.len() == width);
     (width > 0 && fits && quantiles).then_some(stats)
 }
 
 /// The numbers in nested lists.
 fn numbers(value: &Value, out: &mut Vec<f64>, depth: u32) -> Option<()> {
     match value {
-        Value::Array(list) if depth < 8 => {
-            list.iter().try_for_each(|v| numbers(v, out, depth + 1))
-        }
+        Value::Array(list) if depth < 8 => list.iter().try_for_each(|v| numbers(v, out, depth + 1)),
         Value::Number(number) => {
             out.push(number.as_f64().filter(|v| v.is_finite())?);
             Some(())

@@ -252,8 +252,7 @@ impl Run<'_, '_, '_> {
             columns.push(array);
         }
         self.written.rows += part.num_rows() as u64;
-        self.sink
-            .append(self.source, &self.plan.features, columns)
+        self.sink.append(self.source, &self.plan.features, columns)
     }
 
     /// Task numbers in the result, and the episode's list of sentences.

@@ -41,9 +41,8 @@ pub(super) fn cameras(
         } else {
             BTreeMap::new()
         };
-        let missing = |(place, old): (usize, &Option<_>)| {
-            old.is_none() && !completed.contains_key(&place)
-        };
+        let missing =
+            |(place, old): (usize, &Option<_>)| old.is_none() && !completed.contains_key(&place);
         if stored.iter().enumerate().any(missing) {
             notes.push(format!(
                 "{} has no statistics in every episode, so the result has none of it",
@@ -131,7 +130,9 @@ const TOLERANCE_S: f64 = 1e-4;
 /// The rows whose pictures LeRobot samples for statistics: n^0.75 of n, at least 100 and at most
 /// 10,000, evenly spread.
 fn sample(rows: u64) -> impl Iterator<Item = u64> {
-    let wanted = ((rows as f64).powf(0.75) as u64).clamp(100, 10_000).min(rows);
+    let wanted = ((rows as f64).powf(0.75) as u64)
+        .clamp(100, 10_000)
+        .min(rows);
     let step = rows.saturating_sub(1) as f64 / wanted.saturating_sub(1).max(1) as f64;
     (0..wanted).map(move |i| (i as f64 * step).round() as u64)
 }

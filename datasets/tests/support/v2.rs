@@ -29,7 +29,7 @@ pub(crate) fn downgrade(root: &Path, old: &Path, version: &str, stats: bool) {
         let line = json!({"episode_index": index, "tasks": episode.tasks, "length": length});
         episodes.push_str(&format!("{line}\n"));
         let channels = |value: f64| json!([[[value]], [[value]], [[value]]]);
-        let of_cameras: Map<String, Value> = episode
+        let mut of_features: Map<String, Value> = episode
             .videos
             .iter()
             .map(|v| {
@@ -37,7 +37,11 @@ pub(crate) fn downgrade(root: &Path, old: &Path, version: &str, stats: bool) {
                 (v.key.clone(), stats)
             })
             .collect();
-        all_stats.push_str(&format!("{}\n", json!({"episode_index": index, "stats": of_cameras})));
+        for (name, _) in info.features.iter().filter(|(_, f)| !f.is_video()) {
+            of_features.insert(name.to_owned(), of_numbers(&dataset, index, name));
+        }
+        let line = json!({"episode_index": index, "stats": of_features});
+        all_stats.push_str(&format!("{line}\n"));
     }
     let tasks: String = dataset
         .tasks()
@@ -53,8 +57,14 @@ pub(crate) fn downgrade(root: &Path, old: &Path, version: &str, stats: bool) {
     fields.insert("total_chunks".into(), json!(1));
     let videos = dataset.episodes().iter().map(|e| e.videos.len());
     fields.insert("total_videos".into(), json!(videos.sum::<usize>()));
-    fields.insert("data_path".into(), json!("data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"));
-    fields.insert("video_path".into(), json!("videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"));
+    fields.insert(
+        "data_path".into(),
+        json!("data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"),
+    );
+    fields.insert(
+        "video_path".into(),
+        json!("videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"),
+    );
     let meta = old.join("meta");
     std::fs::create_dir_all(&meta).unwrap();
     std::fs::write(meta.join("info.json"), head.to_string()).unwrap();
@@ -63,4 +73,33 @@ pub(crate) fn downgrade(root: &Path, old: &Path, version: &str, stats: bool) {
     if stats {
         std::fs::write(meta.join("episodes_stats.jsonl"), all_stats).unwrap();
     }
+}
+
+/// Statistics of a numeric feature in an episode, without quantiles.
+fn of_numbers(dataset: &Dataset, episode: u64, name: &str) -> Value {
+    let series = dataset.series(episode, name).unwrap();
+    let columns: Vec<Vec<f64>> = (0..series.width)
+        .map(|i| {
+            series
+                .values
+                .iter()
+                .skip(i)
+                .step_by(series.width)
+                .copied()
+                .collect()
+        })
+        .collect();
+    let each = |f: &dyn Fn(&[f64]) -> f64| columns.iter().map(|c| f(c)).collect::<Vec<f64>>();
+    let mean = |c: &[f64]| c.iter().sum::<f64>() / c.len() as f64;
+    let deviation = |c: &[f64]| {
+        let middle = mean(c);
+        (c.iter().map(|v| (v - middle).powi(2)).sum::<f64>() / c.len() as f64).sqrt()
+    };
+    json!({
+        "min": each(&|c| c.iter().copied().fold(f64::INFINITY, f64::min)),
+        "max": each(&|c| c.iter().copied().fold(f64::NEG_INFINITY, f64::max)),
+        "mean": each(&mean),
+        "std": each(&deviation),
+        "count": [series.len()],
+    })
 }

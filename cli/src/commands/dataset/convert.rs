@@ -187,7 +187,10 @@ fn mapping(args: &Import, unit: Option<Unit>) -> Result<Mapping> {
         }
     }
     if !args.camera.is_empty() {
-        let cameras = args.camera.iter().map(|c| pair("--camera", c, "NAME=TOPIC"));
+        let cameras = args
+            .camera
+            .iter()
+            .map(|c| pair("--camera", c, "NAME=TOPIC"));
         mapping.cameras = cameras.collect::<Result<_>>()?;
     }
     mapping.fps = args.fps.or(mapping.fps);

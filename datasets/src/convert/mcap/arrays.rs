@@ -69,7 +69,7 @@ pub(super) fn empty(dtype: &str) -> Option<Numbers> {
 pub(super) fn append(numbers: &mut Numbers, message: &[u8]) -> Result<(), CdrError> {
     macro_rules! take {
         ($values:expr) => {
-            $values.extend(MultiArray::decode(message)?.data)
+            extend($values, message)?
         };
     }
     match numbers {
@@ -88,6 +88,14 @@ pub(super) fn append(numbers: &mut Numbers, message: &[u8]) -> Result<(), CdrErr
         Numbers::F32(v) => take!(v),
         Numbers::F64(v) => take!(v),
     }
+    Ok(())
+}
+
+fn extend<T>(values: &mut Vec<T>, message: &[u8]) -> Result<(), CdrError>
+where
+    MultiArray<T>: Message,
+{
+    values.extend(MultiArray::<T>::decode(message)?.data);
     Ok(())
 }
 

@@ -68,7 +68,9 @@ impl Bag {
                 topic.topic, topic.ros_type, topic.hash, topic.messages
             );
         }
-        out.push_str("  compression_format: \"\"\n  compression_mode: \"\"\n  relative_file_paths:\n");
+        out.push_str(
+            "  compression_format: \"\"\n  compression_mode: \"\"\n  relative_file_paths:\n",
+        );
         for (name, _) in &self.files {
             let _ = writeln!(out, "    - {}", quoted(name));
         }

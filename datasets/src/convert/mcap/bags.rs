@@ -79,7 +79,8 @@ fn check_kind(file: &Path) -> Result<()> {
 }
 
 fn has_ending(path: &Path, ending: &str) -> bool {
-    path.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending))
+    path.extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case(ending))
 }
 
 /// What is in a folder, in the order of people: `bag_2` before `bag_10`.
@@ -131,7 +132,10 @@ mod tests {
             touch(&root.join(format!("day/bag_{number}/bag_{number}_0.mcap")));
         }
         let found = bags(&root.join("day")).unwrap();
-        let names: Vec<_> = found.iter().map(|b| b[0].file_stem().unwrap().to_owned()).collect();
+        let names: Vec<_> = found
+            .iter()
+            .map(|b| b[0].file_stem().unwrap().to_owned())
+            .collect();
         assert_eq!(names, ["bag_1_0", "bag_2_0", "bag_10_0"]);
         for number in [10, 9] {
             touch(&root.join(format!("split/split_{number}.mcap")));
@@ -146,7 +150,11 @@ mod tests {
     #[test]
     fn other_kinds_of_bags_are_refused_with_the_way_out() {
         let dir = tempfile::tempdir().unwrap();
-        for (file, word) in [("a/a_0.db3", "ros2 bag convert"), ("b/b_0.mcap.zstd", "zstd -d"), ("c/c.bag", "rosbags-convert")] {
+        for (file, word) in [
+            ("a/a_0.db3", "ros2 bag convert"),
+            ("b/b_0.mcap.zstd", "zstd -d"),
+            ("c/c.bag", "rosbags-convert"),
+        ] {
             let path = dir.path().join(file);
             touch(&path);
             for input in [&path, path.parent().unwrap()] {

@@ -223,7 +223,10 @@ impl Video {
         let info = dataset.info();
         let span = episode.videos.iter().find(|v| v.key == feature);
         let span = span.ok_or_else(|| {
-            Error::corrupt(root, format!("episode {} has no video {feature}", episode.index))
+            Error::corrupt(
+                root,
+                format!("episode {} has no video {feature}", episode.index),
+            )
         })?;
         let path = root.join(info.video_file(feature, span.file)?);
         let track = Track::read(&path, info.fps)?;

@@ -146,7 +146,9 @@ fn wanted(dataset: &Dataset, root: &Path, options: &ExportOptions) -> Result<Vec
     if episodes.is_empty() {
         return Err(Error::convert(root, "there are no episodes to convert"));
     }
-    episodes.iter().try_for_each(|e| dataset.episode(*e).map(|_| ()))?;
+    episodes
+        .iter()
+        .try_for_each(|e| dataset.episode(*e).map(|_| ()))?;
     Ok(episodes)
 }
 
@@ -260,7 +262,10 @@ impl Export<'_> {
             return Ok(());
         }
         let sentence = self.dataset.tasks().get(here as usize).ok_or_else(|| {
-            Error::corrupt(self.root, format!("task_index {here} is not in tasks.parquet"))
+            Error::corrupt(
+                self.root,
+                format!("task_index {here} is not in tasks.parquet"),
+            )
         })?;
         let mut bytes = Vec::new();
         let data = sentence.clone();
@@ -273,7 +278,10 @@ impl Export<'_> {
         let name = format!("/{}/timestamp", robot(self.dataset.info()));
         let dtype = self.dtype("timestamp");
         let Some((ros, hash)) = Carrier::Numbers.ros_type(dtype) else {
-            return Err(Error::convert(self.root, format!("timestamps have the type {dtype}")));
+            return Err(Error::convert(
+                self.root,
+                format!("timestamps have the type {dtype}"),
+            ));
         };
         let about = BTreeMap::from([(FEATURE_KEY.to_owned(), "timestamp".to_owned())]);
         file.channel(&name, &ros, hash, about)
@@ -361,7 +369,8 @@ impl Clock {
         // A day is longer than any episode; what lies beyond is no time.
         let sound = known.filter(|t| t.abs() < 86_400.0);
         let seconds = sound.unwrap_or(row as f64 / self.fps);
-        self.start_ns.saturating_add_signed((seconds * 1e9).round() as i64)
+        self.start_ns
+            .saturating_add_signed((seconds * 1e9).round() as i64)
     }
 
     /// When the last row ends.

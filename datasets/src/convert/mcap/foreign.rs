@@ -91,7 +91,10 @@ impl Recording<'_> {
         let series = series::read(self.input, files, &chosen, &self.mapping)?;
         self.check_names(files, &series)?;
         // All bags get the rate of the first.
-        let fps = *self.mapping.fps.get_or_insert_with(|| natural_rate(&series));
+        let fps = *self
+            .mapping
+            .fps
+            .get_or_insert_with(|| natural_rate(&series));
         let (segments, empty) = segments(&series, fps);
         self.note(files, &series, empty);
         let rows = BagRows {
@@ -231,7 +234,9 @@ impl BagRows<'_> {
         let action = self.chosen.action.as_ref();
         names.extend(action.map(|t| (ACTION.to_owned(), t.topic.as_str())));
         let cameras = self.chosen.cameras.iter();
-        names.extend(cameras.map(|(name, t)| (format!("{}{name}", crate::IMAGES), t.topic.as_str())));
+        names.extend(
+            cameras.map(|(name, t)| (format!("{}{name}", crate::IMAGES), t.topic.as_str())),
+        );
         let each = names.iter().zip(times(self.series));
         each.map(|((feature, topic), times)| usage(feature, topic, times, self.segments, self.fps))
             .collect()
@@ -298,7 +303,12 @@ impl BagRows<'_> {
     }
 
     /// State, action and true times of a row.
-    fn values(&self, segment: &Segment, row: u64, mapping: &Mapping) -> (Vec<f32>, Vec<f32>, Vec<f64>) {
+    fn values(
+        &self,
+        segment: &Segment,
+        row: u64,
+        mapping: &Mapping,
+    ) -> (Vec<f32>, Vec<f32>, Vec<f64>) {
         let time = segment.time(row, self.fps);
         let held = |joints: &Joints, time: u64| newest(&joints.times, time).unwrap_or(0);
         let state_at = held(&self.series.state, time);

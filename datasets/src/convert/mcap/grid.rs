@@ -58,9 +58,16 @@ pub(super) fn newest(times: &[u64], time: u64) -> Option<usize> {
 /// have a value to where the first of them ends. Also how many episodes have no such time.
 pub(super) fn segments(series: &Series, fps: u32) -> (Vec<Segment>, u64) {
     let whole = [(0, None)];
-    let marked: Vec<(u64, Option<&String>)> =
-        series.tasks.iter().map(|(time, task)| (*time, Some(task))).collect();
-    let starts = if marked.is_empty() { &whole[..] } else { &marked[..] };
+    let marked: Vec<(u64, Option<&String>)> = series
+        .tasks
+        .iter()
+        .map(|(time, task)| (*time, Some(task)))
+        .collect();
+    let starts = if marked.is_empty() {
+        &whole[..]
+    } else {
+        &marked[..]
+    };
     let all = times(series);
     let (mut found, mut empty) = (Vec::new(), 0);
     for (i, (from, task)) in starts.iter().enumerate() {
@@ -170,8 +177,15 @@ mod tests {
     fn gaps_are_counted_and_ages_are_those_of_the_rows() {
         let ms = 1_000_000;
         // 10 ms apart, with 200 ms missing.
-        let times: Vec<u64> = (0..100).filter(|i| !(40..60).contains(i)).map(|i| 10 * ms * i).collect();
-        let segment = Segment { task: None, start_ns: 0, rows: 20 };
+        let times: Vec<u64> = (0..100)
+            .filter(|i| !(40..60).contains(i))
+            .map(|i| 10 * ms * i)
+            .collect();
+        let segment = Segment {
+            task: None,
+            start_ns: 0,
+            rows: 20,
+        };
         let used = usage("f", "t", &times, &[segment], 20);
         assert_eq!((used.rate_hz, used.messages), (100.0, 80));
         assert_eq!((used.max_age_ms, used.stale_rows), (160.0, 3));

@@ -11,7 +11,14 @@ use std::path::Path;
 const COMMANDS: [&str; 4] = ["target", "command", "action", "cmd"];
 /// Ends of camera topics that do not name the camera.
 const TRANSPORTS: [&str; 8] = [
-    "compressed", "video", "image", "image_raw", "image_color", "image_rect", "image_rect_color", "color",
+    "compressed",
+    "video",
+    "image",
+    "image_raw",
+    "image_color",
+    "image_rect",
+    "image_rect_color",
+    "color",
 ];
 /// The action is where the robot is in the next row.
 pub const NEXT_STATE: &str = "next-state";
@@ -103,7 +110,11 @@ pub(super) fn choose(input: &Path, found: &Inspection, mapping: &Mapping) -> Res
     let cameras = if mapping.cameras.is_empty() {
         choice.cameras()
     } else {
-        let kinds = [TopicKind::Image, TopicKind::CompressedImage, TopicKind::CompressedVideo];
+        let kinds = [
+            TopicKind::Image,
+            TopicKind::CompressedImage,
+            TopicKind::CompressedVideo,
+        ];
         let named = mapping.cameras.iter();
         named
             .map(|(name, topic)| Ok((name.clone(), choice.named("--camera", topic, &kinds)?)))
@@ -142,7 +153,10 @@ impl Choice<'_> {
         } else {
             list.join(", ")
         };
-        Err(Error::convert(self.input, format!("{problem}; topics: {list}")))
+        Err(Error::convert(
+            self.input,
+            format!("{problem}; topics: {list}"),
+        ))
     }
 
     fn named(&self, option: &str, topic: &str, kinds: &[TopicKind]) -> Result<TopicInfo> {
@@ -157,7 +171,11 @@ impl Choice<'_> {
     }
 
     fn of_kind(&self, kind: TopicKind, fits: impl Fn(&TopicInfo) -> bool) -> Option<TopicInfo> {
-        let mut all = self.found.topics.iter().filter(|t| t.kind == kind && fits(t));
+        let mut all = self
+            .found
+            .topics
+            .iter()
+            .filter(|t| t.kind == kind && fits(t));
         let first = all.next()?;
         all.next().is_none().then(|| first.clone())
     }
@@ -170,7 +188,8 @@ impl Choice<'_> {
             .or_else(|| self.of_kind(TopicKind::Joints, other))
         {
             Some(found) => Ok(found),
-            None => self.refuse("it is not clear which topic has the joints' state; name it with --state"),
+            None => self
+                .refuse("it is not clear which topic has the joints' state; name it with --state"),
         }
     }
 
@@ -203,9 +222,23 @@ impl Choice<'_> {
             }
         }
         let short = |base: &[&str]| base.last().copied().unwrap_or("camera").to_owned();
-        let clash = |base: &[&str]| chosen.iter().filter(|(b, _)| short(b) == short(base)).count() > 1;
-        let name = |base: &[&str]| if clash(base) { base.join("_") } else { short(base) };
-        let named = chosen.iter().map(|(base, topic)| (name(base), (*topic).clone()));
+        let clash = |base: &[&str]| {
+            chosen
+                .iter()
+                .filter(|(b, _)| short(b) == short(base))
+                .count()
+                > 1
+        };
+        let name = |base: &[&str]| {
+            if clash(base) {
+                base.join("_")
+            } else {
+                short(base)
+            }
+        };
+        let named = chosen
+            .iter()
+            .map(|(base, topic)| (name(base), (*topic).clone()));
         named.collect()
     }
 }
@@ -272,8 +305,15 @@ mod tests {
         ]);
         let chosen = choose(Path::new("bag"), &found, &Mapping::default()).unwrap();
         assert_eq!(chosen.state.topic, "/joint_states");
-        assert_eq!(chosen.action.unwrap().topic, "/forward_position_controller/commands");
-        let cameras: Vec<_> = chosen.cameras.iter().map(|(n, t)| (n.as_str(), t.topic.as_str())).collect();
+        assert_eq!(
+            chosen.action.unwrap().topic,
+            "/forward_position_controller/commands"
+        );
+        let cameras: Vec<_> = chosen
+            .cameras
+            .iter()
+            .map(|(n, t)| (n.as_str(), t.topic.as_str()))
+            .collect();
         assert_eq!(
             cameras,
             [
@@ -289,13 +329,20 @@ mod tests {
     fn what_is_not_clear_is_asked_for_with_the_topics_there_are() {
         use TopicKind::*;
         let found = bag(&[("/a", Joints), ("/b", Joints)]);
-        let error = choose(Path::new("bag"), &found, &Mapping::default()).unwrap_err().to_string();
-        assert!(error.contains("--state") && error.contains("/b (x, 30.0 Hz)"), "{error}");
+        let error = choose(Path::new("bag"), &found, &Mapping::default())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("--state") && error.contains("/b (x, 30.0 Hz)"),
+            "{error}"
+        );
         let mapping = Mapping {
             state: Some("/a".into()),
             ..Mapping::default()
         };
-        let error = choose(Path::new("bag"), &found, &mapping).unwrap_err().to_string();
+        let error = choose(Path::new("bag"), &found, &mapping)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("next-state"), "{error}");
         let mapping = Mapping {
             action: Some(NEXT_STATE.into()),
@@ -308,8 +355,13 @@ mod tests {
     #[test]
     fn mapping_files_are_checked() {
         let parse = |text| Mapping::parse(Path::new("map.toml"), text);
-        let mapping = parse("state = '/j'\nunit = 'radians'\ntime = 'header'\n[cameras]\nfront = '/c'\n").unwrap();
-        assert_eq!((mapping.unit, mapping.time), (JointUnit::Radians, TimeSource::Header));
+        let mapping =
+            parse("state = '/j'\nunit = 'radians'\ntime = 'header'\n[cameras]\nfront = '/c'\n")
+                .unwrap();
+        assert_eq!(
+            (mapping.unit, mapping.time),
+            (JointUnit::Radians, TimeSource::Header)
+        );
         assert!(parse("stat = 1").unwrap_err().to_string().contains("stat"));
     }
 }

@@ -185,7 +185,11 @@ fn frame(image: Image) -> Option<Frame> {
 /// The picture in a CompressedImage; `None` if it cannot be decoded.
 fn still(topic: &str, data: &[u8]) -> Option<Frame> {
     let message = CompressedImageMsg::decode(data).ok()?;
-    frame(Stored::Colour.decode(Path::new(topic), &message.data).ok()?)
+    frame(
+        Stored::Colour
+            .decode(Path::new(topic), &message.data)
+            .ok()?,
+    )
 }
 
 /// The picture in an Image; `None` if it is damaged.
@@ -246,11 +250,30 @@ mod tests {
 
     #[test]
     fn raw_pictures_of_every_encoding_become_rgb() {
-        let decoded = |encoding, step, data: &[u8]| raw("t", &image(encoding, step, data)).unwrap().map(|f| f.data.clone());
+        let decoded = |encoding, step, data: &[u8]| {
+            raw("t", &image(encoding, step, data))
+                .unwrap()
+                .map(|f| f.data.clone())
+        };
         let bgr = [3, 2, 1, 6, 5, 4, 0, 9, 8, 7, 12, 11, 10, 0];
-        assert_eq!(decoded("bgr8", 7, &bgr).unwrap(), (1..=12).collect::<Vec<u8>>());
-        assert_eq!(decoded("mono8", 2, &[1, 2, 3, 4]).unwrap(), [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]);
-        assert_eq!(decoded("rgba8", 8, &[1, 2, 3, 0, 4, 5, 6, 0, 7, 8, 9, 0, 1, 2, 3, 0]).unwrap().len(), 12);
+        assert_eq!(
+            decoded("bgr8", 7, &bgr).unwrap(),
+            (1..=12).collect::<Vec<u8>>()
+        );
+        assert_eq!(
+            decoded("mono8", 2, &[1, 2, 3, 4]).unwrap(),
+            [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
+        );
+        assert_eq!(
+            decoded(
+                "rgba8",
+                8,
+                &[1, 2, 3, 0, 4, 5, 6, 0, 7, 8, 9, 0, 1, 2, 3, 0]
+            )
+            .unwrap()
+            .len(),
+            12
+        );
         assert_eq!(decoded("rgb8", 6, &[0; 11]), None, "cut off");
         assert!(raw("t", &image("16UC1", 4, &[0; 8])).is_err());
     }
@@ -265,7 +288,9 @@ mod tests {
             camera.take(data).unwrap();
         }
         camera.finish().unwrap();
-        let shown: Vec<u8> = std::iter::from_fn(|| camera.pop()).map(|f| f.data[0]).collect();
+        let shown: Vec<u8> = std::iter::from_fn(|| camera.pop())
+            .map(|f| f.data[0])
+            .collect();
         assert_eq!((shown, camera.undecodable), (vec![0, 0, 0, 4, 4, 4], 1));
     }
 }

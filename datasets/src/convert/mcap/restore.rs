@@ -22,14 +22,10 @@ use crate::reader::value::Numbers;
 use crate::stats::Stats;
 use crate::table;
 use crate::tasks::Tasks;
-use arrow_array::{
-    ArrayRef, BinaryArray, Float32Array, Int64Array, StringArray, StructArray,
-};
+use arrow_array::{ArrayRef, BinaryArray, Float32Array, Int64Array, StringArray, StructArray};
 use arrow_schema::{DataType, Field, Schema};
 use serde_json::{Map, Value};
-use sinew_runtime::ros::messages::{
-    CompressedImageMsg, JointStateMsg, Message as _, StringMsg,
-};
+use sinew_runtime::ros::messages::{CompressedImageMsg, JointStateMsg, Message as _, StringMsg};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -226,8 +222,7 @@ impl<'a> Restore<'a> {
         let features = info.features.iter().filter(|(name, _)| carried(name));
         let rows = open.whole_rows(features.map(|(name, f)| (name, f.is_video())));
         if rows == 0 {
-            self.notes
-                .push(format!("episode {said} is lost: {CUT}"));
+            self.notes.push(format!("episode {said} is lost: {CUT}"));
             return Ok(());
         }
         if rows < open.rows {
@@ -253,7 +248,15 @@ impl<'a> Restore<'a> {
         }
         let path = self.scratch.join(info.data_file(file)?);
         let numbers = open.task_numbers(rows);
-        write_rows(info, &self.known, &open, &path, rows, (number, self.rows), &numbers)?;
+        write_rows(
+            info,
+            &self.known,
+            &open,
+            &path,
+            rows,
+            (number, self.rows),
+            &numbers,
+        )?;
         let mark = open.mark(rows);
         if mark != EpisodeMark::default() {
             self.marks.episodes.insert(number, mark);
@@ -502,16 +505,16 @@ fn write_rows(
     tasks: &[i64],
 ) -> Result<()> {
     let counted = |from: u64| -> ArrayRef {
-        Arc::new(Int64Array::from_iter_values((from..from + rows).map(|v| v as i64)))
+        Arc::new(Int64Array::from_iter_values(
+            (from..from + rows).map(|v| v as i64),
+        ))
     };
     let mut columns: Vec<(String, ArrayRef)> = Vec::new();
     for (name, feature) in info.features.iter().filter(|(_, f)| !f.is_video()) {
         let array = match (name, open.columns.get(name)) {
             ("frame_index", _) => counted(0),
             ("index", _) => counted(first),
-            ("episode_index", _) => {
-                Arc::new(Int64Array::from(vec![episode as i64; rows as usize]))
-            }
+            ("episode_index", _) => Arc::new(Int64Array::from(vec![episode as i64; rows as usize])),
             ("task_index", _) => Arc::new(Int64Array::from(tasks.to_vec())),
             // Another episode may have needed its own; this one has the usual times.
             ("timestamp", column) if column.is_none_or(|c| c.rows < rows) => {
@@ -530,9 +533,8 @@ fn write_rows(
     if let Some(parent) = path.parent() {
         fsio::create_dir(parent)?;
     }
-    let field = |(name, array): &(String, ArrayRef)| {
-        Field::new(name, array.data_type().clone(), true)
-    };
+    let field =
+        |(name, array): &(String, ArrayRef)| Field::new(name, array.data_type().clone(), true);
     let schema = Schema::new(columns.iter().map(field).collect::<Vec<_>>());
     let arrays = columns.into_iter().map(|(_, array)| array).collect();
     table::write(path, &table::batch(path, schema, arrays)?, &[])

@@ -38,7 +38,10 @@ impl VideoIn {
         let description = bytes("description").filter(|d| d.len() >= DESCRIPTION_HEAD);
         let picture = bytes("picture").filter(|p| p.len() == PICTURE_BYTES);
         let (Some(description), Some(picture)) = (description, picture) else {
-            return Err(Error::mcap(source, "it does not describe a video that it holds"));
+            return Err(Error::mcap(
+                source,
+                "it does not describe a video that it holds",
+            ));
         };
         if let Some(parent) = scratch.parent() {
             fsio::create_dir(parent)?;
@@ -132,5 +135,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     }
     let digit = |d: u8| char::from(d).to_digit(16).map(|v| v as u8);
     let pairs = digits.chunks_exact(2);
-    pairs.map(|p| Some(digit(p[0])? << 4 | digit(p[1])?)).collect()
+    pairs
+        .map(|p| Some(digit(p[0])? << 4 | digit(p[1])?))
+        .collect()
 }

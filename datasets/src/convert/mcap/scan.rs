@@ -76,11 +76,7 @@ pub(crate) type Take<'a> = &'a mut dyn FnMut(Event<'_>) -> Result<ControlFlow<()
 ///
 /// # Errors
 /// [`Error::Mcap`] if this is no MCAP file at all, [`Error::Io`] from reading, and what `take` gives.
-pub(crate) fn scan(
-    path: &Path,
-    source: impl Read,
-    take: Take<'_>,
-) -> Result<Damage> {
+pub(crate) fn scan(path: &Path, source: impl Read, take: Take<'_>) -> Result<Damage> {
     let mut scan = Scan {
         path,
         take,
@@ -127,9 +123,8 @@ impl Scan<'_> {
                 // What follows is the index.
                 op::DATA_END | op::FOOTER => return Ok(ControlFlow::Continue(())),
                 0 => {
-                    self.damage.add(|| {
-                        format!("damaged at byte {at}; what follows cannot be found")
-                    });
+                    self.damage
+                        .add(|| format!("damaged at byte {at}; what follows cannot be found"));
                     return Ok(ControlFlow::Continue(()));
                 }
                 _ => {}
@@ -242,9 +237,7 @@ impl Scan<'_> {
                 }
                 Ok(ControlFlow::Continue(()))
             }
-            Record::Channel(channel) => {
-                self.channel(channel)
-            }
+            Record::Channel(channel) => self.channel(channel),
             Record::Message { header, data } => {
                 let Some(channel) = self.channels.get(&header.channel_id) else {
                     self.damage

@@ -5,9 +5,7 @@ use super::scan::{Event, Message};
 use super::survey::{TopicInfo, numbers, scan_bag};
 use crate::error::{Error, Result};
 use sinew_runtime::ros::cdr::{Cdr, CdrReader};
-use sinew_runtime::ros::messages::{
-    JointStateMsg, Message as _, MultiArray, StringMsg, Time,
-};
+use sinew_runtime::ros::messages::{JointStateMsg, Message as _, MultiArray, StringMsg, Time};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -129,11 +127,17 @@ impl Reading<'_> {
             series.cameras[camera].push(time);
         }
         let joints = [Some(&series.state), series.action.as_ref()];
-        let many = joints.iter().flatten().any(|j| j.values.len() > VALUE_LIMIT)
+        let many = joints
+            .iter()
+            .flatten()
+            .any(|j| j.values.len() > VALUE_LIMIT)
             || series.cameras.iter().any(|c| c.len() > MESSAGE_LIMIT)
             || series.tasks.len() > VALUE_LIMIT >> 8;
         if many {
-            return Err(Error::mcap(self.input, "a topic has more messages than fit the memory"));
+            return Err(Error::mcap(
+                self.input,
+                "a topic has more messages than fit the memory",
+            ));
         }
         Ok(())
     }
@@ -154,7 +158,11 @@ fn joints(into: &mut Joints, message: &Message<'_>, time: u64, fallback: &[Strin
         let names = [labels, into.names.clone(), fallback.to_vec()]
             .into_iter()
             .find(|names| names.len() == values.len())
-            .unwrap_or_else(|| (0..values.len().min(JOINT_LIMIT)).map(|i| format!("joint_{i}")).collect());
+            .unwrap_or_else(|| {
+                (0..values.len().min(JOINT_LIMIT))
+                    .map(|i| format!("joint_{i}"))
+                    .collect()
+            });
         into.update(time, &names, &values);
     }
     0
@@ -201,7 +209,14 @@ mod tests {
         assert!(joints.update(3, &name("a"), &[3.0]));
         assert!(!joints.update(4, &name("a"), &[]));
         assert_eq!(joints.names, ["a", "b"]);
-        assert_eq!(joints.times, [2, 3], "whole from the time when all are known");
-        assert_eq!((joints.row(0), joints.row(1)), (&[1.0, 2.0][..], &[3.0, 2.0][..]));
+        assert_eq!(
+            joints.times,
+            [2, 3],
+            "whole from the time when all are known"
+        );
+        assert_eq!(
+            (joints.row(0), joints.row(1)),
+            (&[1.0, 2.0][..], &[3.0, 2.0][..])
+        );
     }
 }

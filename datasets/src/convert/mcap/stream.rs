@@ -310,7 +310,9 @@ mod tests {
     fn key_frames_carry_their_parameters_and_come_back_without() {
         let sample = stored(&[&[0x65, 9, 0, 0, 3, 1], &[0x06, 5]]);
         let message = h264().to_message(Path::new("x"), &sample, true).unwrap();
-        assert!(message.starts_with(&[0, 0, 0, 1, 0x67, 1, 2, 0, 0, 0, 1, 0x68, 3, 0, 0, 0, 1, 0x65]));
+        assert!(message.starts_with(&[
+            0, 0, 0, 1, 0x67, 1, 2, 0, 0, 0, 1, 0x68, 3, 0, 0, 0, 1, 0x65
+        ]));
         assert_eq!(h264().to_sample(&message), Some((sample, true)));
         let other = stored(&[&[0x41, 7]]);
         let message = h264().to_message(Path::new("x"), &other, false).unwrap();

@@ -112,8 +112,7 @@ impl Survey {
 
 fn note(topics: &mut Vec<TopicInfo>, message: &Message<'_>) {
     let channel = message.channel;
-    let known = topics.iter_mut().find(|t| t.topic == channel.topic);
-    let topic = match known {
+    let place = match topics.iter().position(|t| t.topic == channel.topic) {
         Some(known) => known,
         None if topics.len() >= TOPIC_LIMIT => return,
         None => {
@@ -126,10 +125,10 @@ fn note(topics: &mut Vec<TopicInfo>, message: &Message<'_>) {
                 first_ns: message.log_ns,
                 last_ns: message.log_ns,
             });
-            let last = topics.len() - 1;
-            &mut topics[last]
+            topics.len() - 1
         }
     };
+    let topic = &mut topics[place];
     topic.messages += 1;
     topic.first_ns = topic.first_ns.min(message.log_ns);
     topic.last_ns = topic.last_ns.max(message.log_ns);

@@ -64,7 +64,11 @@ pub(super) fn robot(info: &Info) -> String {
 }
 
 /// The topics of a dataset, and the features that cannot be expressed.
-pub(super) fn topics(info: &Info, cameras: Cameras, joints: JointUnit) -> (Vec<Topic>, Vec<String>) {
+pub(super) fn topics(
+    info: &Info,
+    cameras: Cameras,
+    joints: JointUnit,
+) -> (Vec<Topic>, Vec<String>) {
     let robot = robot(info);
     let (mut topics, mut left_out): (Vec<Topic>, Vec<String>) = (Vec::new(), Vec::new());
     let mut add = |feature: &str, name: String, carrier: Carrier, exact: bool| {
@@ -96,7 +100,12 @@ pub(super) fn topics(info: &Info, cameras: Cameras, joints: JointUnit) -> (Vec<T
                 Cameras::Video => add(name, format!("{camera}/video"), Carrier::Video, true),
                 // A depth code is no picture that a PNG viewer could show.
                 Cameras::Png if !is_depth(feature) => {
-                    add(name, format!("{camera}/compressed"), Carrier::Decoded, false);
+                    add(
+                        name,
+                        format!("{camera}/compressed"),
+                        Carrier::Decoded,
+                        false,
+                    );
                 }
                 _ => left_out.push(name.to_owned()),
             },
@@ -198,7 +207,10 @@ mod tests {
 
     #[test]
     fn topic_names_are_those_that_ros_allows() {
-        assert_eq!(segments("observation.environment_state"), "observation/environment_state");
+        assert_eq!(
+            segments("observation.environment_state"),
+            "observation/environment_state"
+        );
         assert_eq!(segments("a..b-c.3d"), "a/x_/b_c/x_3d");
         assert_eq!(segments("próba"), "pr_ba");
     }
