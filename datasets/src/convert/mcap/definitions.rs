@@ -35,7 +35,7 @@ macro_rules! layout {
     () => {
         concat!(
             of!("std_msgs/MultiArrayLayout"),
-            "MultiArrayDimension[] dim\nuint32 data_offset\n",
+            "std_msgs/MultiArrayDimension[] dim\nuint32 data_offset\n",
             of!("std_msgs/MultiArrayDimension"),
             "string label\nuint32 size\nuint32 stride\n"
         )
@@ -46,7 +46,7 @@ macro_rules! arrays {
     ($($ros:literal $element:literal),*) => {
         &[$((
             concat!("std_msgs/msg/", $ros, "MultiArray"),
-            concat!("MultiArrayLayout layout\n", $element, "[] data\n", layout!()),
+            concat!("std_msgs/MultiArrayLayout layout\n", $element, "[] data\n", layout!()),
         )),*]
     };
 }

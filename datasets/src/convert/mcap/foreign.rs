@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// Memory for frames that wait for those of other cameras, bytes.
 const WAITING_LIMIT: usize = 1 << 30;
+/// Most rows that are made of a message.
+const ROWS_A_MESSAGE: u64 = 1000;
 /// The task of episodes without one.
 const NO_TASK: &str = "unknown task";
 
@@ -96,6 +98,7 @@ impl Recording<'_> {
             .fps
             .get_or_insert_with(|| natural_rate(&series));
         let (segments, empty) = segments(&series, fps);
+        self.check_rows(files, &series, &segments)?;
         self.note(files, &series, empty);
         let rows = BagRows {
             chosen: &chosen,
@@ -117,10 +120,25 @@ impl Recording<'_> {
         }
         if series.out_of_order > 0 {
             self.found.notes.push(format!(
-                "{name}: {} messages are older than those before them, and are left out",
+                "{name}: {} messages are older than those before them; of joints they are left out",
                 series.out_of_order
             ));
         }
+    }
+
+    /// Damaged times must not become years of rows.
+    fn check_rows(&self, files: &[PathBuf], series: &Series, segments: &[Segment]) -> Result<()> {
+        let messages: usize = times(series).iter().map(|t| t.len()).sum();
+        let rows = segments
+            .iter()
+            .fold(0, |n: u64, s| n.saturating_add(s.rows));
+        if rows <= ROWS_A_MESSAGE.saturating_mul(messages as u64) {
+            return Ok(());
+        }
+        Err(Error::mcap(
+            files.first().map_or(self.input, PathBuf::as_path),
+            format!("its times make no sense: {rows} rows would be made of {messages} messages"),
+        ))
     }
 
     /// All bags must have the same joints.
@@ -171,6 +189,12 @@ impl Recording<'_> {
         cameras.iter_mut().try_for_each(Camera::finish)?;
         self.emit(bag, &mut cameras, &mut next)?;
         for (camera, topic) in cameras.iter().zip(topics) {
+            if camera.cropped {
+                self.found.notes.push(format!(
+                    "{}: pictures have odd sides, which videos cannot have; the last column or row is left out",
+                    topic.escape_debug()
+                ));
+            }
             if camera.undecodable > 0 {
                 self.found.notes.push(format!(
                     "{}: {} pictures cannot be decoded; rows have the one before",

@@ -4,6 +4,8 @@
 use super::series::Series;
 use serde::Serialize;
 
+/// A time this much later than a row's is that of the row: clocks and grids are rounded, ns.
+const ROUNDING_NS: u64 = 1000;
 /// An age beyond this many usual distances of a topic's messages is a gap.
 const GAP_PERIODS: u64 = 2;
 
@@ -20,8 +22,8 @@ pub(super) struct Segment {
 impl Segment {
     /// Time of a row.
     pub(super) fn time(&self, row: u64, fps: u32) -> u64 {
-        let ns = u128::from(row) * 1_000_000_000 / u128::from(fps.max(1));
-        self.start_ns.saturating_add(ns as u64)
+        let ns = row as f64 * 1e9 / f64::from(fps.max(1));
+        self.start_ns.saturating_add(ns.round() as u64)
     }
 }
 
@@ -51,7 +53,8 @@ pub(super) fn times(series: &Series) -> Vec<&[u64]> {
 
 /// The number of the newest of `times` at `time` or before.
 pub(super) fn newest(times: &[u64], time: u64) -> Option<usize> {
-    times.partition_point(|t| *t <= time).checked_sub(1)
+    let end = time.saturating_add(ROUNDING_NS);
+    times.partition_point(|t| *t <= end).checked_sub(1)
 }
 
 /// Cuts a bag into episodes: one, or one a message of the task topic. Rows go from when all topics
@@ -83,8 +86,7 @@ pub(super) fn segments(series: &Series, fps: u32) -> (Vec<Segment>, u64) {
         let end = bounds.iter().map(|(_, last)| *last).min();
         match start.zip(end).filter(|(start, end)| start <= end) {
             Some((start_ns, end)) => {
-                // A hair's breadth of tolerance, so that rounded times do not cost the last row.
-                let span = u128::from(end - start_ns) + 1000;
+                let span = u128::from(end - start_ns) + u128::from(ROUNDING_NS);
                 let rows = span * u128::from(fps) / 1_000_000_000 + 1;
                 found.push(Segment {
                     task: task.cloned(),
@@ -128,7 +130,7 @@ pub(super) fn usage(
     for segment in segments {
         for row in 0..segment.rows {
             let time = segment.time(row, fps);
-            let age = newest(times, time).map_or(0, |i| time - times[i]);
+            let age = newest(times, time).map_or(0, |i| time.saturating_sub(times[i]));
             oldest = oldest.max(age);
             stale += u64::from(period > 0 && age > GAP_PERIODS * period);
         }
@@ -200,10 +202,10 @@ mod tests {
                 for row in 0..segment.rows {
                     let time = segment.time(row, fps);
                     let held = newest(&times, time).unwrap();
-                    prop_assert!(times[held] <= time);
-                    prop_assert!(times.get(held + 1).is_none_or(|next| *next > time));
+                    prop_assert!(times[held] <= time + ROUNDING_NS);
+                    prop_assert!(times.get(held + 1).is_none_or(|next| *next > time + ROUNDING_NS));
                 }
-                prop_assert!(segment.time(segment.rows - 1, fps) <= times.last().unwrap() + 1000);
+                prop_assert!(segment.time(segment.rows - 1, fps) <= times.last().unwrap() + ROUNDING_NS);
             }
         }
     }

@@ -36,6 +36,8 @@ pub(super) struct Camera {
     ready: VecDeque<(Arc<Frame>, u64)>,
     /// Messages that could not be decoded although rows needed them.
     pub(super) undecodable: u64,
+    /// Whether pictures had odd sides, which videos cannot have.
+    pub(super) cropped: bool,
 }
 
 impl Camera {
@@ -49,6 +51,7 @@ impl Camera {
             last: None,
             ready: VecDeque::new(),
             undecodable: 0,
+            cropped: false,
         }
     }
 
@@ -70,7 +73,7 @@ impl Camera {
             _ => still(&self.topic, data),
         };
         match decoded {
-            Some(frame) => self.deliver(number, Arc::new(frame)),
+            Some(frame) => self.deliver(number, frame),
             None => self.undecodable += 1,
         }
         Ok(())
@@ -116,7 +119,9 @@ impl Camera {
         self.ready.iter().map(|(frame, _)| frame.data.len()).sum()
     }
 
-    fn deliver(&mut self, number: u64, frame: Arc<Frame>) {
+    fn deliver(&mut self, number: u64, frame: Frame) {
+        self.cropped |= frame.width % 2 + frame.height % 2 > 0;
+        let frame = Arc::new(even(frame));
         while let Some(front) = self.wanted.front().filter(|w| w.message <= number).copied() {
             let held = match &self.last {
                 Some(last) if front.message < number => last.clone(),
@@ -167,12 +172,25 @@ impl Camera {
             if self.wanted.front().is_some_and(|w| w.message <= number) {
                 let image = decoder.picture(path)?.to_rgb(path)?;
                 if let Some(frame) = frame(image) {
-                    self.deliver(number, Arc::new(frame));
+                    self.deliver(number, frame);
                 }
             }
         }
         Ok(())
     }
+}
+
+/// The picture without the last column or row, if their number is odd.
+fn even(mut frame: Frame) -> Frame {
+    let (width, height) = (frame.width & !1, frame.height & !1);
+    if (width, height) == (frame.width, frame.height) {
+        return frame;
+    }
+    let data = std::mem::take(&mut frame.data);
+    let rows = data.chunks_exact(3 * frame.width as usize);
+    let cut = rows.take(height as usize);
+    let cut = cut.flat_map(|row| &row[..3 * width as usize]);
+    Frame::new(width, height, cut.copied().collect())
 }
 
 fn frame(image: Image) -> Option<Frame> {
@@ -276,6 +294,14 @@ mod tests {
         );
         assert_eq!(decoded("rgb8", 6, &[0; 11]), None, "cut off");
         assert!(raw("t", &image("16UC1", 4, &[0; 8])).is_err());
+    }
+
+    #[test]
+    fn odd_pictures_lose_their_last_column_and_row() {
+        let data: Vec<u8> = (0..3 * 3 * 3).collect();
+        let cut = even(Frame::new(3, 3, data));
+        assert_eq!((cut.width, cut.height), (2, 2));
+        assert_eq!(cut.data, [0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 13, 14]);
     }
 
     #[test]

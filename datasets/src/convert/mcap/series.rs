@@ -69,7 +69,7 @@ pub(super) struct Series {
     /// When each message of each camera was.
     pub(super) cameras: Vec<Vec<u64>>,
     pub(super) tasks: Vec<(u64, String)>,
-    /// Messages that came earlier than the one before them, which are left out.
+    /// Messages that are earlier than the one before them.
     pub(super) out_of_order: u64,
 }
 
@@ -124,7 +124,10 @@ impl Reading<'_> {
                 series.tasks.push((time, task.data));
             }
         } else if let Some(camera) = self.chosen.cameras.iter().position(|(_, t)| is(t)) {
-            series.cameras[camera].push(time);
+            // Later passes count the messages, so that none can be left out.
+            let last = series.cameras[camera].last().copied().unwrap_or(0);
+            series.out_of_order += u64::from(time < last);
+            series.cameras[camera].push(time.max(last));
         }
         let joints = [Some(&series.state), series.action.as_ref()];
         let many = joints
