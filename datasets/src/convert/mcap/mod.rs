@@ -3,6 +3,7 @@
 mod arrays;
 mod bag;
 mod bags;
+mod clock;
 mod definitions;
 mod encode;
 mod export;
@@ -12,6 +13,8 @@ mod import;
 mod mapping;
 mod pictures;
 mod restore;
+mod restored_episode;
+mod restored_rows;
 mod restored_video;
 mod scan;
 mod series;

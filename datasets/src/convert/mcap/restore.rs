@@ -4,32 +4,22 @@
 //! folder, an episode a file; packing makes the result of it. Encoded frames pass as they are. An
 //! episode of which the end is lost is kept up to there.
 
-use super::arrays;
-use super::restored_video::VideoIn;
-use super::scan::{Channel, Event, Message};
-use super::topics::{DATASET_RECORD, EPISODE_RECORD, FEATURE_KEY, UNITS_KEY};
-use super::units::Unit;
-use crate::convert::v2;
+use super::restored_episode::Open;
+use super::restored_rows::{Column, Place, write_rows};
+use super::scan::{Event, Message};
+use super::topics::{DATASET_RECORD, EPISODE_RECORD, FEATURE_KEY};
 use crate::edit::plan::Source;
 use crate::episodes::{Episode, VideoSpan};
 use crate::error::{Error, Result};
-use crate::features::{DEFAULT_FEATURES, Feature};
+use crate::features::DEFAULT_FEATURES;
 use crate::fsio;
 use crate::info::{DATA_PATH, FileIndex, Info, VIDEO_PATH};
 use crate::journal::marks::{EpisodeMark, EpisodeMarks};
-use crate::reader::batch::{flat, nested};
-use crate::reader::value::Numbers;
-use crate::stats::Stats;
-use crate::table;
 use crate::tasks::Tasks;
-use arrow_array::{ArrayRef, BinaryArray, Float32Array, Int64Array, StringArray, StructArray};
-use arrow_schema::{DataType, Field, Schema};
-use serde_json::{Map, Value};
-use sinew_runtime::ros::messages::{CompressedImageMsg, JointStateMsg, Message as _, StringMsg};
+use sinew_runtime::ros::messages::{Message as _, StringMsg};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Memory for the rows of one episode, bytes.
 const EPISODE_LIMIT: usize = 2 << 30;
@@ -38,7 +28,7 @@ const ROW_LIMIT: u64 = 1 << 25;
 /// More task sentences than any dataset has.
 const TASK_LIMIT: usize = 10_000;
 /// What is noted of an episode whose end is lost.
-const CUT: &str = "the MCAP file that it comes from is damaged or was cut off";
+pub(super) const CUT: &str = "the MCAP file that it comes from is damaged or was cut off";
 
 /// Rebuilds a dataset.
 pub(super) struct Restore<'a> {
@@ -53,34 +43,6 @@ pub(super) struct Restore<'a> {
     marks: EpisodeMarks,
     rows: u64,
     notes: Vec<String>,
-}
-
-/// An episode that comes in.
-struct Open {
-    /// What the record before it says.
-    about: BTreeMap<String, String>,
-    rows: u64,
-    columns: BTreeMap<String, Column>,
-    videos: BTreeMap<String, VideoIn>,
-    /// Where tasks begin, and their numbers.
-    tasks: Vec<(u64, u64)>,
-    bytes: usize,
-}
-
-/// A feature's values.
-struct Column {
-    values: Values,
-    /// Numbers in a row.
-    width: usize,
-    rows: u64,
-    /// Whether a row is missing; what follows is of no use.
-    broken: bool,
-}
-
-enum Values {
-    Numbers(Numbers),
-    Texts(Vec<String>),
-    Pictures(Vec<Vec<u8>>),
 }
 
 impl<'a> Restore<'a> {
@@ -247,16 +209,13 @@ impl<'a> Restore<'a> {
             });
         }
         let path = self.scratch.join(info.data_file(file)?);
-        let numbers = open.task_numbers(rows);
-        write_rows(
-            info,
-            &self.known,
-            &open,
-            &path,
+        let place = Place {
+            episode: number,
+            first: self.rows,
             rows,
-            (number, self.rows),
-            &numbers,
-        )?;
+            tasks: &open.task_numbers(rows),
+        };
+        write_rows(info, &self.known, &open.columns, &place, &path)?;
         let mark = open.mark(rows);
         if mark != EpisodeMark::default() {
             self.marks.episodes.insert(number, mark);
@@ -307,235 +266,4 @@ impl<'a> Restore<'a> {
 
 fn is_default(name: &str) -> bool {
     DEFAULT_FEATURES.iter().any(|(n, _)| *n == name)
-}
-
-impl Open {
-    fn frame(
-        &mut self,
-        path: &Path,
-        scratch: &Path,
-        feature: &str,
-        row: u64,
-        data: &[u8],
-    ) -> Result<()> {
-        let video = match self.videos.get_mut(feature) {
-            Some(video) => video,
-            None => {
-                let text = self.about.get("videos").map_or("", String::as_str);
-                let videos: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
-                let about = videos.get(feature).cloned().unwrap_or_default();
-                let file = scratch.join("frames").join(self.videos.len().to_string());
-                let video = VideoIn::create(path, &file, &about)?;
-                self.videos.entry(feature.to_owned()).or_insert(video)
-            }
-        };
-        video.take(row, data)
-    }
-
-    /// The rows that are there of all features: name, and whether it is a video.
-    fn whole_rows<'f>(&self, features: impl Iterator<Item = (&'f str, bool)>) -> u64 {
-        let mut rows = self.rows;
-        let mut videos = Vec::new();
-        for (name, is_video) in features {
-            if is_video {
-                videos.push(self.videos.get(name));
-            } else {
-                rows = rows.min(self.columns.get(name).map_or(0, |c| c.rows));
-            }
-        }
-        // A cut must be possible in all videos at once.
-        loop {
-            let possible = |video: &Option<&VideoIn>| video.map_or(0, |v| v.rows_within(rows));
-            let fewest = videos.iter().map(possible).min().unwrap_or(rows);
-            if fewest == rows {
-                return rows;
-            }
-            rows = fewest;
-        }
-    }
-
-    /// The task of each row.
-    fn task_numbers(&self, rows: u64) -> Vec<i64> {
-        let mut numbers = Vec::new();
-        let mut current = 0;
-        let mut next = self.tasks.iter().peekable();
-        for row in 0..rows {
-            while let Some((_, number)) = next.next_if(|(from, _)| *from <= row) {
-                current = *number as i64;
-            }
-            numbers.push(current);
-        }
-        numbers
-    }
-
-    fn mark(&self, rows: u64) -> EpisodeMark {
-        let text = self.about.get("mark").map_or("", String::as_str);
-        let mut mark: EpisodeMark = serde_json::from_str(text).unwrap_or_default();
-        if rows < self.rows {
-            mark.ended_early = Some(CUT.into());
-        }
-        mark
-    }
-
-    /// Statistics of the cameras; none of an episode that was cut, so that they are computed.
-    fn stats(&self, rows: u64) -> Stats {
-        let text = self.about.get("camera_stats").map_or("", String::as_str);
-        let stored: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
-        let all = stored.into_iter().filter(|_| rows == self.rows);
-        Stats(
-            all.filter_map(|(name, values)| Some((name, v2::of_json(&values)?)))
-                .collect(),
-        )
-    }
-}
-
-impl Column {
-    fn of(feature: &Feature) -> Option<Self> {
-        let width = feature
-            .shape
-            .iter()
-            .try_fold(1_u64, |n, side| n.checked_mul(*side))?;
-        let values = match feature.dtype.as_str() {
-            "string" => Values::Texts(Vec::new()),
-            "image" => Values::Pictures(Vec::new()),
-            dtype => Values::Numbers(arrays::empty(dtype)?),
-        };
-        Some(Self {
-            values,
-            width: usize::try_from(width).ok()?,
-            rows: 0,
-            broken: false,
-        })
-    }
-
-    /// Takes the message of a row; what is out of turn or damaged ends the column.
-    fn take(&mut self, row: u64, channel: &Channel, data: &[u8]) {
-        if self.broken || row < self.rows {
-            return;
-        }
-        self.broken = row > self.rows || self.append(channel, data).is_none();
-        if self.broken {
-            return;
-        }
-        self.rows += 1;
-    }
-
-    fn append(&mut self, channel: &Channel, data: &[u8]) -> Option<()> {
-        match &mut self.values {
-            Values::Texts(all) => all.push(StringMsg::decode(data).ok()?.data),
-            Values::Pictures(all) => all.push(CompressedImageMsg::decode(data).ok()?.data),
-            Values::Numbers(numbers) => {
-                if channel.schema == JointStateMsg::ros_name() {
-                    joints(numbers, channel, data)?;
-                } else {
-                    arrays::append(numbers, data).ok()?;
-                }
-                let wanted = self.width.checked_mul(self.rows as usize + 1)?;
-                if numbers.len() != wanted {
-                    arrays::truncate(numbers, self.width * self.rows as usize);
-                    return None;
-                }
-            }
-        }
-        Some(())
-    }
-
-    fn array(&self, path: &Path, feature: &Feature, rows: u64) -> Result<ArrayRef> {
-        let rows = rows as usize;
-        match &self.values {
-            Values::Texts(all) => Ok(Arc::new(StringArray::from_iter_values(
-                all.iter().take(rows),
-            ))),
-            Values::Pictures(all) => pictures(path, all, rows),
-            Values::Numbers(numbers) => {
-                let mut numbers = numbers.clone();
-                arrays::truncate(&mut numbers, self.width * rows);
-                let sides: Vec<usize> = feature.shape.iter().map(|s| *s as usize).collect();
-                let sides = if sides == [1] { Vec::new() } else { sides };
-                nested(path, flat(path, numbers)?, &sides)
-            }
-        }
-    }
-}
-
-/// Appends the positions of a JointState in the dataset's units.
-fn joints(numbers: &mut Numbers, channel: &Channel, data: &[u8]) -> Option<()> {
-    let message = JointStateMsg::decode(data).ok()?;
-    let units = channel.metadata.get(UNITS_KEY)?.split(',');
-    let units: Vec<Unit> = units.map(Unit::named).collect::<Option<_>>()?;
-    if units.len() != message.position.len() {
-        return None;
-    }
-    let values = units.iter().zip(&message.position);
-    let values = values.map(|(unit, value)| unit.from_si(*value));
-    match numbers {
-        Numbers::F32(all) => all.extend(values.map(|v| v as f32)),
-        Numbers::F64(all) => all.extend(values),
-        _ => return None,
-    }
-    Some(())
-}
-
-/// Pictures as HF's image type, under LeRobot's names.
-fn pictures(path: &Path, all: &[Vec<u8>], rows: usize) -> Result<ArrayRef> {
-    let broken = |e: arrow_schema::ArrowError| Error::corrupt(path, e.to_string());
-    let all = &all[..rows.min(all.len())];
-    let names = (0..all.len()).map(|i| format!("frame-{i:06}.png"));
-    let fields = vec![
-        Field::new("bytes", DataType::Binary, true),
-        Field::new("path", DataType::Utf8, true),
-    ];
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(BinaryArray::from_iter_values(all)),
-        Arc::new(StringArray::from_iter_values(names)),
-    ];
-    Ok(Arc::new(
-        StructArray::try_new(fields.into(), columns, None).map_err(broken)?,
-    ))
-}
-
-/// Writes an episode's data file; `first` are the episode's number and that of its first row.
-fn write_rows(
-    info: &Info,
-    known: &BTreeSet<String>,
-    open: &Open,
-    path: &Path,
-    rows: u64,
-    (episode, first): (u64, u64),
-    tasks: &[i64],
-) -> Result<()> {
-    let counted = |from: u64| -> ArrayRef {
-        Arc::new(Int64Array::from_iter_values(
-            (from..from + rows).map(|v| v as i64),
-        ))
-    };
-    let mut columns: Vec<(String, ArrayRef)> = Vec::new();
-    for (name, feature) in info.features.iter().filter(|(_, f)| !f.is_video()) {
-        let array = match (name, open.columns.get(name)) {
-            ("frame_index", _) => counted(0),
-            ("index", _) => counted(first),
-            ("episode_index", _) => Arc::new(Int64Array::from(vec![episode as i64; rows as usize])),
-            ("task_index", _) => Arc::new(Int64Array::from(tasks.to_vec())),
-            // Another episode may have needed its own; this one has the usual times.
-            ("timestamp", column) if column.is_none_or(|c| c.rows < rows) => {
-                let fps = f64::from(info.fps);
-                let times = (0..rows).map(|row| (row as f64 / fps) as f32);
-                Arc::new(Float32Array::from_iter_values(times))
-            }
-            (_, Some(column)) => column.array(path, feature, rows)?,
-            (_, None) if known.contains(name) => {
-                return Err(Error::corrupt(path, format!("{name} has no rows")));
-            }
-            (_, None) => continue,
-        };
-        columns.push((name.to_owned(), array));
-    }
-    if let Some(parent) = path.parent() {
-        fsio::create_dir(parent)?;
-    }
-    let field =
-        |(name, array): &(String, ArrayRef)| Field::new(name, array.data_type().clone(), true);
-    let schema = Schema::new(columns.iter().map(field).collect::<Vec<_>>());
-    let arrays = columns.into_iter().map(|(_, array)| array).collect();
-    table::write(path, &table::batch(path, schema, arrays)?, &[])
 }
