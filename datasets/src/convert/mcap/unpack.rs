@@ -64,3 +64,57 @@ fn limited(from: impl Read, size: u64, out: &mut Vec<u8>) -> Result<(), String> 
         .map(|_| ())
         .map_err(|e| e.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// 40 times "sinew ", as the reference implementations compress it.
+    const ZSTD: &[u8] = &[
+        40, 181, 47, 253, 32, 240, 109, 0, 0, 48, 115, 105, 110, 101, 119, 32, 1, 0, 231, 80, 165,
+        8,
+    ];
+    const LZ4: &[u8] = &[
+        4, 34, 77, 24, 96, 64, 130, 16, 0, 0, 0, 111, 115, 105, 110, 101, 119, 32, 6, 0, 210, 80,
+        105, 110, 101, 119, 32, 0, 0, 0, 0,
+    ];
+
+    #[test]
+    fn chunks_of_the_reference_compressors_are_read() {
+        let plain = b"sinew ".repeat(40);
+        for (name, data) in [("", &plain[..]), ("zstd", ZSTD), ("lz4", LZ4)] {
+            assert_eq!(
+                unpack(name, data, 240, true).as_deref(),
+                Ok(&plain[..]),
+                "{name}"
+            );
+            assert!(
+                unpack(name, data, 239, true).is_err(),
+                "{name}: longer than it says"
+            );
+            assert!(
+                unpack(name, data, u64::MAX, true).is_err(),
+                "{name}: a bomb"
+            );
+        }
+        assert!(unpack("brotli", &plain, 240, true).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), at in any::<prop::sample::Index>(), value in any::<u8>()) {
+            for (name, whole) in [("zstd", ZSTD), ("lz4", LZ4)] {
+                let mut changed = whole.to_vec();
+                let at = at.index(changed.len());
+                changed[at] = value;
+                for data in [&bytes, &changed] {
+                    for complete in [true, false] {
+                        let out = unpack(name, data, 240, complete);
+                        prop_assert!(out.is_err() || out.is_ok_and(|o| o.len() <= 241));
+                    }
+                }
+            }
+        }
+    }
+}
