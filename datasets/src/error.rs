@@ -159,6 +159,22 @@ pub enum Error {
         /// What is wrong and what would be right.
         problem: String,
     },
+    /// What was asked of a conversion makes no sense.
+    #[error("cannot convert {}: {problem}", path.display())]
+    Convert {
+        /// What was to be converted.
+        path: PathBuf,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// An MCAP file cannot be understood, not even in part.
+    #[error("{}: {problem}", path.display())]
+    Mcap {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The recorder's thread is gone.
     #[error("the recorder thread stopped: {problem}")]
     Thread {
@@ -193,6 +209,20 @@ impl Error {
     pub(crate) fn edit(root: &Path, problem: impl Into<String>) -> Self {
         Self::Edit {
             root: root.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    pub(crate) fn convert(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Convert {
+            path: path.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    pub(crate) fn mcap(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Mcap {
+            path: path.to_owned(),
             problem: problem.into(),
         }
     }

@@ -102,7 +102,7 @@ impl Info {
             return Err(Error::corrupt(
                 path,
                 format!(
-                    "codebase_version is {}; convert the dataset to v3.0 with lerobot's converter",
+                    "codebase_version is {}; convert the dataset to v3.0 with `sinew dataset convert`",
                     info.codebase_version
                 ),
             ));
@@ -182,6 +182,9 @@ pub(crate) fn render(template: &str, video_key: &str, at: FileIndex) -> Result<P
     let text = template
         .replace("{chunk_index:03d}", &format!("{:03}", at.chunk))
         .replace("{file_index:03d}", &format!("{:03}", at.file))
+        // Version 2 had a file an episode, numbered through.
+        .replace("{episode_chunk:03d}", &format!("{:03}", at.chunk))
+        .replace("{episode_index:06d}", &format!("{:06}", at.file))
         .replace("{video_key}", video_key);
     let path = PathBuf::from(&text);
     let inside = path.components().all(|c| matches!(c, Component::Normal(_)));

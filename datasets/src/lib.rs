@@ -16,6 +16,7 @@
 //! Features: `gstreamer` for cameras; without it the types exist and refuse cameras. `interop`
 //! enables the tests that need the real lerobot package.
 
+pub mod convert;
 mod data;
 pub mod doctor;
 pub mod edit;

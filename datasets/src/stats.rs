@@ -168,7 +168,7 @@ impl FeatureStats {
         self.count += other.count;
     }
 
-    fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let dims = self.dims();
         let mut object = Map::new();
         for name in VALUE_NAMES {

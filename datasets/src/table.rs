@@ -129,6 +129,11 @@ impl TableWriter {
         self.writer.in_progress_size()
     }
 
+    /// Size of the row groups that ended, bytes.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.writer.bytes_written() as u64
+    }
+
     /// Ends the row group in progress.
     pub(crate) fn end_group(&mut self) -> Result<()> {
         self.writer.flush().map_err(broken_write(&self.path))

@@ -22,6 +22,11 @@ impl Tasks {
         root.join("meta/tasks.parquet")
     }
 
+    /// Sentences by number.
+    pub(crate) fn of(sentences: Vec<String>) -> Self {
+        Self(sentences)
+    }
+
     /// Number of `task`, which is added if it is new; and whether it is.
     pub(crate) fn number(&mut self, task: &str) -> (u64, bool) {
         if let Some(known) = self.0.iter().position(|t| t == task) {

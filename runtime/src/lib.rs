@@ -22,6 +22,7 @@ pub mod lockstep;
 pub mod pace;
 pub mod ring;
 pub mod robot;
+pub mod ros;
 pub mod rt;
 pub mod safety;
 pub mod slot;

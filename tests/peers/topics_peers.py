@@ -21,6 +21,8 @@ TYPES = [
     "trajectory_msgs/msg/JointTrajectory",
     "diagnostic_msgs/msg/DiagnosticArray",
 ]
+NUMBERS = ["Float32", "Float64", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64"]
+TYPES += [f"std_msgs/msg/{number}MultiArray" for number in NUMBERS]
 JOINT_STATE = """std_msgs/Header header
 string[] name
 float64[] position

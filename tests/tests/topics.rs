@@ -70,6 +70,14 @@ fn rosbags_computes_the_hashes_that_we_ship() {
     for (ros_type, hash) in ours {
         assert_eq!(hashes[ros_type], hash, "{ros_type}");
     }
+    macro_rules! arrays {
+        ($($number:ty)*) => {
+            [$((MultiArray::<$number>::ros_name(), MultiArray::<$number>::HASH)),*]
+        };
+    }
+    for (ros_type, hash) in arrays!(f32 f64 i8 i16 i32 i64 u8 u16 u32 u64) {
+        assert_eq!(hashes[&ros_type], hash, "{ros_type}");
+    }
 }
 
 #[test]

@@ -56,11 +56,11 @@ pub(crate) struct Outcome {
     in_place: bool,
     /// Print the report as JSON.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 impl Outcome {
-    fn target(&self) -> Target {
+    pub(crate) fn target(&self) -> Target {
         self.out.clone().map_or(Target::InPlace, Target::Folder)
     }
 }
@@ -208,7 +208,7 @@ pub(crate) fn run(command: &EditCommand) -> Result<()> {
             let names = a
                 .feature
                 .iter()
-                .map(|f| pair("--feature", f))
+                .map(|f| pair("--feature", f, "OLD=NEW"))
                 .collect::<Result<Vec<_>>>()?;
             tell(
                 edit::rename(&a.dataset, &names, &a.result.target()),
@@ -265,7 +265,7 @@ fn split(args: &Split) -> Result<()> {
 }
 
 /// Prints what an edit made, or explains why it made nothing.
-fn tell(made: sinew_datasets::Result<Report>, json: bool) -> Result<()> {
+pub(crate) fn tell(made: sinew_datasets::Result<Report>, json: bool) -> Result<()> {
     let report = made.map_err(explained)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&report)?);
@@ -276,11 +276,14 @@ fn tell(made: sinew_datasets::Result<Report>, json: bool) -> Result<()> {
 }
 
 /// Requests that cannot be carried out as they stand are the caller's to mend.
-fn explained(error: Error) -> anyhow::Error {
+pub(crate) fn explained(error: Error) -> anyhow::Error {
     let missing =
         matches!(&error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound);
     match error {
         Error::Edit { .. }
+        | Error::Convert { .. }
+        | Error::Mcap { .. }
+        | Error::NotFound { .. }
         | Error::Spec { .. }
         | Error::Locked { .. }
         | Error::NoEncoder { .. }
@@ -290,14 +293,15 @@ fn explained(error: Error) -> anyhow::Error {
     }
 }
 
-fn print(report: &Report) {
+pub(crate) fn print(report: &Report) {
     let videos = report.videos;
     println!(
-        "{}: {} episodes, {} frames, {} tasks; video files: {} copied, {} cut without re-encoding, {} re-encoded ({} frames)",
+        "{}: {} episodes, {} frames, {} tasks; {} data files; video files: {} copied, {} cut without re-encoding, {} re-encoded ({} frames)",
         report.root.display(),
         report.episodes,
         report.frames,
         report.tasks,
+        report.data_files,
         videos.copied_files,
         videos.remuxed_files,
         videos.reencoded_files,
@@ -308,19 +312,19 @@ fn print(report: &Report) {
     }
 }
 
-/// `A=B`, cut at the first sign.
-fn pair(option: &str, text: &str) -> Result<(String, String)> {
+/// `A=B`, cut at the first sign; `form` says so in words.
+pub(crate) fn pair(option: &str, text: &str, form: &str) -> Result<(String, String)> {
     text.split_once('=')
         .filter(|(a, b)| !a.is_empty() && !b.is_empty())
         .map(|(a, b)| (a.to_owned(), b.to_owned()))
-        .ok_or_else(|| usage(format!("{option} {text}: write OLD=NEW")))
+        .ok_or_else(|| usage(format!("{option} {text}: write {form}")))
 }
 
 /// Most episodes that a list may name.
 const EPISODE_LIMIT: usize = 10_000_000;
 
 /// `3,7-9` as 3, 7, 8, 9.
-fn episodes(text: &str) -> Result<Vec<u64>> {
+pub(crate) fn episodes(text: &str) -> Result<Vec<u64>> {
     let wrong = || {
         usage(format!(
             "`{text}` is no list of episodes; write one such as 3,7-9"
@@ -344,7 +348,7 @@ fn episodes(text: &str) -> Result<Vec<u64>> {
 
 /// `train=0.8` or `val=3,7-9`.
 fn part(text: &str) -> Result<Part> {
-    let (name, share) = pair("--part", text)?;
+    let (name, share) = pair("--part", text, "NAME=EPISODES")?;
     // Episode numbers have no decimal point; fractions need one, also 1.0.
     let share = if share.contains('.') {
         let fraction = share
@@ -391,7 +395,7 @@ fn labels(args: &RelabelArgs) -> Result<Relabel> {
         ..Relabel::default()
     };
     for text in &args.episode {
-        let (number, task) = pair("--episode", text)?;
+        let (number, task) = pair("--episode", text, "NUMBER=TASK")?;
         let number = number.parse().map_err(|_| {
             usage(format!(
                 "--episode {text}: write NUMBER=TASK, such as \"4=place the cube\""
@@ -400,7 +404,7 @@ fn labels(args: &RelabelArgs) -> Result<Relabel> {
         labels.episodes.insert(number, task);
     }
     for text in &args.replace {
-        let (old, new) = pair("--replace", text)?;
+        let (old, new) = pair("--replace", text, "OLD=NEW")?;
         labels.replace.insert(old, new);
     }
     Ok(labels)

@@ -19,7 +19,7 @@ const EPISODES_A_FILE: usize = 5000;
 const EPISODES_A_GROUP: usize = 500;
 
 /// Makes the plan's dataset at its target.
-pub(super) fn make(plan: Plan<'_>, target: &Target) -> Result<Report> {
+pub(crate) fn make(plan: Plan<'_>, target: &Target) -> Result<Report> {
     let roots: Vec<_> = plan.sources.iter().map(|s| s.root.clone()).collect();
     let roots: Vec<&Path> = roots.iter().map(AsRef::as_ref).collect();
     let work = Workspace::begin(&roots, target)?;
@@ -29,7 +29,7 @@ pub(super) fn make(plan: Plan<'_>, target: &Target) -> Result<Report> {
 }
 
 /// Writes the plan's dataset into the folder `root`, every file flushed.
-pub(super) fn build(mut plan: Plan<'_>, root: &Path) -> Result<Report> {
+pub(crate) fn build(mut plan: Plan<'_>, root: &Path) -> Result<Report> {
     let mut info = plan.info();
     let written_videos = videos::write(&plan, &info, root)?;
     let written = rows::write(&mut plan, &info, root)?;
@@ -46,6 +46,7 @@ pub(super) fn build(mut plan: Plan<'_>, root: &Path) -> Result<Report> {
             written.not_finite
         ));
     }
+    let data_files = written.files.len() as u64;
     let episodes = entries(&plan, &info, &written, written_videos.spans, cameras);
     let meta = root.join("meta");
     fsio::create_dir(&meta)?;
@@ -63,6 +64,7 @@ pub(super) fn build(mut plan: Plan<'_>, root: &Path) -> Result<Report> {
         episodes: info.total_episodes,
         frames: info.total_frames,
         tasks: info.total_tasks,
+        data_files,
         videos: written_videos.work,
         notes,
     })

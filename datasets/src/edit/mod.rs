@@ -15,19 +15,22 @@
 //! episodes are computed from the frames that are left.
 
 mod add;
-mod build;
+pub(crate) mod build;
 mod columns;
 mod delete;
 mod drop;
+mod joining;
 mod merge;
-mod place;
-mod plan;
+mod pack;
+pub(crate) mod place;
+pub(crate) mod plan;
 mod reencode;
 mod relabel;
 mod rename;
 mod rows;
 #[cfg(test)]
 mod sharing_tests;
+mod sink;
 mod split;
 mod statistics;
 mod trim;
@@ -38,6 +41,7 @@ pub use add::{AddedRow, add, add_column};
 pub use delete::{delete, keep};
 pub use drop::drop_features;
 pub use merge::merge;
+pub use pack::{Limits, pack};
 pub use reencode::{Reencode, reencode};
 pub use relabel::{Relabel, relabel};
 pub use rename::rename;
@@ -68,6 +72,8 @@ pub struct Report {
     pub frames: u64,
     /// Its different task sentences.
     pub tasks: u64,
+    /// Its data files.
+    pub data_files: u64,
     /// What became of the videos.
     pub videos: VideoWork,
     /// What a person should know about the result; empty if there is nothing.

@@ -15,7 +15,7 @@ const KNOWN_FOLDERS: [&str; 5] = ["meta", "data", "videos", "images", STAGING];
 
 /// A hidden folder beside the final place. Dropping it without [`Self::publish`] removes it.
 #[derive(Debug)]
-pub(super) struct Workspace {
+pub(crate) struct Workspace {
     staging: PathBuf,
     place: PathBuf,
     /// Set for an edit in place: the claim on the source.
@@ -41,7 +41,7 @@ impl Drop for Claim {
 
 impl Workspace {
     /// Makes the folder for the result of an edit of `sources`.
-    pub(super) fn begin(sources: &[&Path], target: &Target) -> Result<Self> {
+    pub(crate) fn begin(sources: &[&Path], target: &Target) -> Result<Self> {
         let (place, claim) = match (target, sources) {
             (Target::Folder(folder), _) => {
                 check_new(folder, sources)?;
@@ -72,12 +72,12 @@ impl Workspace {
     }
 
     /// Where to write.
-    pub(super) fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.staging
     }
 
     /// Flushes every folder and moves the result to its place, which is returned.
-    pub(super) fn publish(mut self) -> Result<PathBuf> {
+    pub(crate) fn publish(mut self) -> Result<PathBuf> {
         let lock = self.staging.join(LOCK);
         fs::remove_file(&lock).map_err(Error::io("remove", &lock))?;
         sync_folders(&self.staging)?;
@@ -249,7 +249,15 @@ pub(super) fn copy_file(from: &Path, to: &Path) -> Result<()> {
 /// Copies what a dataset's folder holds besides the dataset: files beside the known folders, and
 /// metadata files that LeRobot does not know.
 pub(super) fn copy_extras(source: &Path, target: &Path) -> Result<()> {
-    let made = ["info.json", "stats.json", "tasks.parquet"];
+    let made = [
+        "info.json",
+        "stats.json",
+        "tasks.parquet",
+        // What older versions of the format had in their place.
+        "episodes.jsonl",
+        "episodes_stats.jsonl",
+        "tasks.jsonl",
+    ];
     for folder in ["", "meta"] {
         let dir = source.join(folder);
         for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))? {

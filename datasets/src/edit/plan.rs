@@ -1,6 +1,7 @@
 //! What a result is made of.
 
 use super::add::Added;
+use super::pack::Limits;
 use super::reencode::Reencode;
 use super::relabel::Relabel;
 use crate::episodes::{self, Episode, VideoSpan};
@@ -13,11 +14,11 @@ use std::path::{Path, PathBuf};
 
 /// A dataset that is read.
 #[derive(Debug)]
-pub(super) struct Source {
-    pub(super) root: PathBuf,
-    pub(super) info: Info,
-    pub(super) tasks: Tasks,
-    pub(super) episodes: Vec<Episode>,
+pub(crate) struct Source {
+    pub(crate) root: PathBuf,
+    pub(crate) info: Info,
+    pub(crate) tasks: Tasks,
+    pub(crate) episodes: Vec<Episode>,
 }
 
 impl Source {
@@ -124,7 +125,7 @@ pub(super) struct Planned {
 
 /// A result, before it exists.
 #[derive(Debug)]
-pub(super) struct Plan<'a> {
+pub(crate) struct Plan<'a> {
     pub(super) sources: Vec<Source>,
     pub(super) segments: Vec<Segment>,
     pub(super) features: Vec<Planned>,
@@ -132,17 +133,21 @@ pub(super) struct Plan<'a> {
     pub(super) relabel: Option<&'a Relabel>,
     pub(super) reencode: Option<&'a Reencode>,
     pub(super) robot_type: Option<String>,
-    pub(super) notes: Vec<String>,
+    /// Set to join small files into large ones.
+    pub(crate) pack: Option<Limits>,
+    /// Whether statistics of pictures that the sources lack are computed.
+    pub(crate) complete_pictures: bool,
+    pub(crate) notes: Vec<String>,
 }
 
 impl<'a> Plan<'a> {
     /// All of one dataset, as it is.
-    pub(super) fn of(root: &Path) -> Result<Self> {
+    pub(crate) fn of(root: &Path) -> Result<Self> {
         Ok(Self::of_sources(vec![Source::open(root)?]))
     }
 
     /// All episodes of the sources, with the features of the first.
-    pub(super) fn of_sources(sources: Vec<Source>) -> Self {
+    pub(crate) fn of_sources(sources: Vec<Source>) -> Self {
         let mut segments = Vec::new();
         for (source, opened) in sources.iter().enumerate() {
             segments.extend(
@@ -176,12 +181,14 @@ impl<'a> Plan<'a> {
             added: Vec::new(),
             relabel: None,
             reencode: None,
+            pack: None,
+            complete_pictures: false,
             notes: Vec::new(),
         }
     }
 
     /// The only source of all operations but merging.
-    pub(super) fn source(&self) -> &Source {
+    pub(crate) fn source(&self) -> &Source {
         &self.sources[0]
     }
 

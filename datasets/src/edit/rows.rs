@@ -1,24 +1,18 @@
 //! The data files of a result: the sources' rows, cut, numbered anew, with the result's columns.
 //!
-//! Each source file becomes one file, so that what did not change stays where it was. Rows stream
-//! through in batches. A file is one row group as long as it fits the memory: its columns then lie
-//! together over all episodes, and the columns that an edit leaves alone keep their bytes.
+//! Rows stream through in batches; `sink.rs` says which file they go to.
 
 use super::add::column;
-use super::columns::{RowNumbers, is_numeric, made, schema, shape, shaped, stored};
+use super::columns::{RowNumbers, is_numeric, made, shape, shaped, stored};
 use super::plan::{Origin, Plan, Segment};
+use super::sink::Sink;
 use crate::error::{Error, Result};
-use crate::fsio;
 use crate::info::{FileIndex, Info};
 use crate::stats::{FeatureStats, Stats};
-use crate::table::{self, TableWriter};
+use crate::table;
 use crate::tasks::Tasks;
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::RecordBatch;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-/// Memory for a row group in progress, bytes; LeRobot's files are smaller.
-const GROUP_BYTES: usize = 256 << 20;
 
 /// What is known of an episode when its rows are written.
 #[derive(Debug)]
@@ -45,8 +39,8 @@ pub(super) struct WrittenRows {
 /// Writes the data files under `root`.
 pub(super) fn write(plan: &mut Plan<'_>, info: &Info, root: &Path) -> Result<WrittenRows> {
     let mut written = WrittenRows::default();
+    let mut sink = Sink::new(info, root, plan.pack.map(|limits| limits.data_bytes));
     let segments = plan.segments.clone();
-    let mut at = FileIndex::default();
     let mut rest = &segments[..];
     while let Some(first) = rest.first() {
         let source = &plan.sources[first.source];
@@ -61,24 +55,18 @@ pub(super) fn write(plan: &mut Plan<'_>, info: &Info, root: &Path) -> Result<Wri
             .count()
             + 1;
         let (run, others) = rest.split_at(together);
-        let path = root.join(info.data_file(at)?);
-        if let Some(parent) = path.parent() {
-            fsio::create_dir(parent)?;
-        }
-        write_file(plan, run, &path, at, &mut written)?;
-        written.files.push(path);
-        at = at.next(info.chunks_size);
+        copy_run(plan, run, &mut sink, &mut written)?;
         rest = others;
     }
+    written.files = sink.finish()?;
     Ok(written)
 }
 
-/// Writes one data file from the episodes of one source file.
-fn write_file(
+/// Copies episodes that lie in one source file.
+fn copy_run(
     plan: &mut Plan<'_>,
     run: &[Segment],
-    target: &Path,
-    data: FileIndex,
+    sink: &mut Sink<'_>,
     written: &mut WrittenRows,
 ) -> Result<()> {
     let first = run[0];
@@ -93,31 +81,27 @@ fn write_file(
         .filter(|(_, f)| !f.is_video())
         .map(|(n, _)| n.to_owned())
         .collect();
-    let mut file = DataFile {
+    let mut copying = Run {
         plan,
         run,
         source: &source_path,
-        target,
-        data,
+        sink,
         written,
-        writer: None,
         open: None,
         done: 0,
     };
     let wanted = |name: &str| stored.iter().any(|n| n == name);
-    table::read(&source_path, wanted, |batch| file.take(batch))?;
-    file.finish()
+    table::read(&source_path, wanted, |batch| copying.take(batch))?;
+    copying.finish()
 }
 
-/// A data file in progress.
-struct DataFile<'p, 'a> {
+/// The episodes of one source file on their way.
+struct Run<'p, 'a, 's> {
     plan: &'p mut Plan<'a>,
     run: &'p [Segment],
     source: &'p Path,
-    target: &'p Path,
-    data: FileIndex,
+    sink: &'p mut Sink<'s>,
     written: &'p mut WrittenRows,
-    writer: Option<TableWriter>,
     open: Option<OpenEpisode>,
     /// Episodes of the run that are complete.
     done: usize,
@@ -126,6 +110,8 @@ struct DataFile<'p, 'a> {
 /// The episode whose rows come in.
 struct OpenEpisode {
     segment: Segment,
+    /// The file it goes to.
+    data: FileIndex,
     /// Rows of the source's episode that came in.
     seen: u64,
     from_index: u64,
@@ -141,7 +127,7 @@ struct Numbers {
     task: Vec<u64>,
 }
 
-impl DataFile<'_, '_> {
+impl Run<'_, '_, '_> {
     /// Takes what belongs to the result out of a batch of the source.
     fn take(&mut self, batch: &RecordBatch) -> Result<()> {
         let numbers = Numbers {
@@ -185,6 +171,7 @@ impl DataFile<'_, '_> {
         }
         self.open = Some(OpenEpisode {
             segment: self.run[place],
+            data: self.sink.begin_episode(self.run[place].rows())?,
             seen: 0,
             from_index: self.written.rows,
             tasks: Vec::new(),
@@ -265,27 +252,7 @@ impl DataFile<'_, '_> {
             columns.push(array);
         }
         self.written.rows += part.num_rows() as u64;
-        self.append(columns)
-    }
-
-    fn append(&mut self, columns: Vec<ArrayRef>) -> Result<()> {
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            None => {
-                let (schema, metadata) = schema(&self.plan.features, &columns);
-                self.writer.insert(TableWriter::create(
-                    self.target,
-                    Arc::new(schema),
-                    &metadata,
-                )?)
-            }
-        };
-        let batch = writer.batch(self.source, columns)?;
-        writer.write(&batch)?;
-        if writer.pending_bytes() > GROUP_BYTES {
-            writer.end_group()?;
-        }
-        Ok(())
+        self.sink.append(self.source, &self.plan.features, columns)
     }
 
     /// Task numbers in the result, and the episode's list of sentences.
@@ -357,13 +324,13 @@ impl DataFile<'_, '_> {
             })
             .collect();
         self.written.episodes.push(WrittenEpisode {
-            data: self.data,
+            data: open.data,
             from_index: open.from_index,
             tasks: open.tasks,
             stats: Stats(stats),
         });
         self.done += 1;
-        Ok(())
+        self.sink.end_episode()
     }
 
     fn finish(mut self) -> Result<()> {
@@ -375,6 +342,6 @@ impl DataFile<'_, '_> {
                 format!("the rows of episode {missing} are missing"),
             ));
         }
-        self.writer.take().map_or(Ok(()), TableWriter::finish)
+        self.sink.end_source()
     }
 }

@@ -1,15 +1,19 @@
 //! Statistics of pictures: those stored with the episodes, or of the frames that a cut left.
 
-use super::plan::{Origin, Plan};
+use super::plan::{Origin, Plan, Planned};
 use super::videos::{WrittenVideos, is_depth};
 use crate::error::{Error, Result};
 use crate::features::Feature;
+use crate::files::LocalFiles;
 use crate::info::Info;
+use crate::reader::value::Pixels;
 use crate::stats::{FeatureStats, ImageStats, Stats};
 use crate::video::VideoReader;
+use crate::video::frames::Frames;
 use sinew_runtime::frame::Frame;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Camera statistics of each episode of the result, and what a person should know about them.
 pub(super) fn cameras(
@@ -24,37 +28,113 @@ pub(super) fn cameras(
         let Origin::Source(source_key) = &planned.origin else {
             continue;
         };
-        let stored: Option<Vec<&FeatureStats>> = plan
+        let stored: Vec<Option<&FeatureStats>> = plan
             .segments
             .iter()
             .map(|s| {
-                plan.sources[s.source].episodes[s.episode]
-                    .stats
-                    .get(source_key)
+                let episode = &plan.sources[s.source].episodes[s.episode];
+                episode.stats.get(source_key)
             })
             .collect();
-        let Some(stored) = stored else {
+        let completed = if plan.complete_pictures {
+            complete(plan, planned, &stored, info, root, videos)?
+        } else {
+            BTreeMap::new()
+        };
+        let missing =
+            |(place, old): (usize, &Option<_>)| old.is_none() && !completed.contains_key(&place);
+        if stored.iter().enumerate().any(missing) {
             notes.push(format!(
                 "{} has no statistics in every episode, so the result has none of it",
                 planned.name
             ));
             continue;
-        };
-        let mut fresh = trimmed(plan, &planned.name, &planned.feature, info, root, videos)?;
+        }
+        let fresh = trimmed(plan, &planned.name, &planned.feature, info, root, videos)?;
         if fresh.is_none() {
             notes.push(format!(
                 "the statistics of {} are those before the cut",
                 planned.name
             ));
         }
+        let mut fresh = fresh.unwrap_or_default();
+        fresh.extend(completed);
+        if plan.complete_pictures && lacking(&stored).any(|place| !fresh.contains_key(&place)) {
+            notes.push(format!(
+                "the pictures of {} cannot be decoded here, so their statistics lack quantiles",
+                planned.name
+            ));
+        }
         for (place, old) in stored.into_iter().enumerate() {
-            let new = fresh.as_mut().and_then(|f| f.remove(&place));
+            let new = fresh.remove(&place).or_else(|| old.cloned());
             episodes[place]
                 .0
-                .push((planned.name.clone(), new.unwrap_or_else(|| old.clone())));
+                .extend(new.map(|stats| (planned.name.clone(), stats)));
         }
     }
     Ok((episodes, notes))
+}
+
+/// The episodes without complete statistics: all of them, or the quantiles that version 2 had not.
+fn lacking(stored: &[Option<&FeatureStats>]) -> impl Iterator<Item = usize> {
+    let complete = |old: &Option<&FeatureStats>| {
+        old.is_some_and(|stats| stats.quantiles.iter().all(|q| !q.is_empty()))
+    };
+    let places = stored.iter().enumerate();
+    places.filter_map(move |(place, old)| (!complete(old)).then_some(place))
+}
+
+/// Statistics of the episodes that lack some, from a sample of their frames. Nothing for pictures
+/// that cannot be decoded on this machine, or that are no video.
+fn complete(
+    plan: &Plan<'_>,
+    planned: &Planned,
+    stored: &[Option<&FeatureStats>],
+    info: &Info,
+    root: &Path,
+    videos: &WrittenVideos,
+) -> Result<BTreeMap<usize, FeatureStats>> {
+    let mut found = BTreeMap::new();
+    if !planned.feature.is_video() || is_depth(&planned.feature) {
+        return Ok(found);
+    }
+    let frames = Frames::new(Arc::new(LocalFiles::new(root)), 0);
+    for place in lacking(stored) {
+        let Some(span) = videos.spans[place].iter().find(|s| s.key == planned.name) else {
+            continue;
+        };
+        let path = info.video_file(&planned.name, span.file)?;
+        let mut stats = ImageStats::default();
+        for row in sample(plan.segments[place].rows()) {
+            let time_s = span.from_s + row as f64 / f64::from(info.fps);
+            let images = match frames.at(&path, &[time_s], TOLERANCE_S, None) {
+                Ok(images) => images,
+                Err(Error::NoDecoder { .. }) => return Ok(BTreeMap::new()),
+                Err(error) => return Err(error),
+            };
+            for image in images {
+                let image = Arc::unwrap_or_clone(image);
+                if let Pixels::Rgb(rgb) = image.pixels {
+                    stats.add(&Frame::new(image.width as u32, image.height as u32, rgb));
+                }
+            }
+        }
+        found.insert(place, stats.finish());
+    }
+    Ok(found)
+}
+
+/// How far a frame may be from its row's time, s.
+const TOLERANCE_S: f64 = 1e-4;
+
+/// The rows whose pictures LeRobot samples for statistics: n^0.75 of n, at least 100 and at most
+/// 10,000, evenly spread.
+fn sample(rows: u64) -> impl Iterator<Item = u64> {
+    let wanted = ((rows as f64).powf(0.75) as u64)
+        .clamp(100, 10_000)
+        .min(rows);
+    let step = rows.saturating_sub(1) as f64 / wanted.saturating_sub(1).max(1) as f64;
+    (0..wanted).map(move |i| (i as f64 * step).round() as u64)
 }
 
 /// Fresh statistics of the trimmed episodes; `None` if there are some that cannot be computed.
@@ -124,4 +204,19 @@ fn of_file(
         .zip(&gathered)
         .map(|((place, _), stats)| (*place, stats.finish()))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_spread_over_all_rows() {
+        for (rows, count) in [(0, 0), (1, 1), (99, 99), (1000, 177), (10_000_000, 10_000)] {
+            let sample: Vec<u64> = sample(rows).collect();
+            assert_eq!(sample.len(), count, "{rows}");
+            assert!(sample.windows(2).all(|pair| pair[0] < pair[1]));
+            assert!(count < 2 || sample.last() == Some(&(rows - 1)));
+        }
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! Episodes of one source file stay together. A file whose episodes are all kept is copied; from
 //! others the kept frames are moved without decoding; an episode that is cut between key frames is
-//! decoded and encoded again, alone, into a file of its own.
+//! decoded and encoded again, alone, into a file of its own. Packing (`joining.rs`) instead fills
+//! files up to a size.
 
 use super::VideoWork;
 use super::place::copy_file;
@@ -52,27 +53,44 @@ pub(super) fn write(plan: &Plan<'_>, info: &Info, root: &Path) -> Result<Written
             next: FileIndex::default(),
             written: &mut written,
         };
-        camera.write()?;
+        match plan.pack {
+            Some(limits) => camera.pack(limits.video_bytes)?,
+            None => camera.write()?,
+        }
     }
     Ok(written)
 }
 
 /// One camera's files in progress.
-struct Camera<'a> {
-    plan: &'a Plan<'a>,
+pub(super) struct Camera<'a> {
+    pub(super) plan: &'a Plan<'a>,
     planned: &'a Planned,
     source_key: &'a str,
-    info: &'a Info,
+    pub(super) info: &'a Info,
     root: &'a Path,
     next: FileIndex,
-    written: &'a mut WrittenVideos,
+    pub(super) written: &'a mut WrittenVideos,
 }
 
 /// An episode's frames in its source file.
-struct Wanted {
+pub(super) struct Wanted {
     /// Episode of the result.
-    place: usize,
-    frames: Range<u64>,
+    pub(super) place: usize,
+    pub(super) frames: Range<u64>,
+}
+
+/// Refuses a file with fewer frames than its episodes need.
+pub(super) fn check_stored(file: &Path, stored: u64, wanted: &[Wanted]) -> Result<()> {
+    match wanted.iter().find(|w| w.frames.end > stored) {
+        None => Ok(()),
+        Some(beyond) => Err(Error::corrupt(
+            file,
+            format!(
+                "it has {stored} frames, but its episodes need {}",
+                beyond.frames.end
+            ),
+        )),
+    }
 }
 
 impl Camera<'_> {
@@ -98,13 +116,13 @@ impl Camera<'_> {
         &self.plan.sources[segment.source]
     }
 
-    fn file_of(&self, segment: &Segment) -> Result<PathBuf> {
+    pub(super) fn file_of(&self, segment: &Segment) -> Result<PathBuf> {
         let source = self.source(segment);
         source.video_file(source.span(segment.episode, self.source_key)?)
     }
 
     /// The frames of an episode in its file, as the episode table has them.
-    fn frames_of(&self, segment: &Segment, file: &Path) -> Result<Range<u64>> {
+    pub(super) fn frames_of(&self, segment: &Segment, file: &Path) -> Result<Range<u64>> {
         let source = self.source(segment);
         let span = source.span(segment.episode, self.source_key)?;
         let fps = f64::from(source.info.fps);
@@ -131,16 +149,7 @@ impl Camera<'_> {
             let frames = self.frames_of(&self.plan.segments[place], file)?;
             wanted.push(Wanted { place, frames });
         }
-        let stored = mp4::probe(file)?.frames;
-        if let Some(beyond) = wanted.iter().find(|w| w.frames.end > stored) {
-            return Err(Error::corrupt(
-                file,
-                format!(
-                    "it has {stored} frames, but its episodes need {}",
-                    beyond.frames.end
-                ),
-            ));
-        }
+        check_stored(file, mp4::probe(file)?.frames, &wanted)?;
         let reencode = self.plan.reencode.filter(|r| r.covers(self.source_key));
         if let Some(how) = reencode {
             let spec = how.spec(&self.planned.feature, self.info.fps)?;
@@ -153,7 +162,7 @@ impl Camera<'_> {
     }
 
     /// Whether the episodes are all that the source has in this file, uncut and in its order.
-    fn is_whole(&self, places: &Range<usize>) -> Result<bool> {
+    pub(super) fn is_whole(&self, places: &Range<usize>) -> Result<bool> {
         let group = &self.plan.segments[places.clone()];
         let source = self.source(&group[0]);
         let file = source.span(group[0].episode, self.source_key)?.file;
@@ -168,7 +177,7 @@ impl Camera<'_> {
         Ok(uncut && of_file.eq(group.iter().map(|s| s.episode)))
     }
 
-    fn copy(&mut self, places: &Range<usize>, file: &Path) -> Result<()> {
+    pub(super) fn copy(&mut self, places: &Range<usize>, file: &Path) -> Result<()> {
         let (at, path) = self.next_file()?;
         copy_file(file, &path)?;
         for place in places.clone() {
@@ -184,7 +193,7 @@ impl Camera<'_> {
     }
 
     /// Moves the frames of runs of episodes that can be moved; encodes the others one by one.
-    fn cut(&mut self, wanted: &[Wanted], file: &Path) -> Result<()> {
+    pub(super) fn cut(&mut self, wanted: &[Wanted], file: &Path) -> Result<()> {
         let track = Track::read(file, self.info.fps)?;
         let movable = |w: &Wanted| track.run(w.frames.start, w.frames.end);
         let mut rest = wanted;
@@ -305,7 +314,7 @@ impl Camera<'_> {
     }
 
     /// Counts the frames of a new file before anything refers to it.
-    fn check(&self, path: &Path, wanted: &[Wanted]) -> Result<()> {
+    pub(super) fn check(&self, path: &Path, wanted: &[Wanted]) -> Result<()> {
         let rows: u64 = wanted.iter().map(|w| w.frames.end - w.frames.start).sum();
         let frames = mp4::probe(path)?.frames;
         if frames == rows {
@@ -319,7 +328,7 @@ impl Camera<'_> {
         })
     }
 
-    fn next_file(&mut self) -> Result<(FileIndex, PathBuf)> {
+    pub(super) fn next_file(&mut self) -> Result<(FileIndex, PathBuf)> {
         let at = self.next;
         let path = self
             .root
@@ -332,7 +341,7 @@ impl Camera<'_> {
     }
 
     /// Spans of episodes that lie one after the other from the beginning of a file.
-    fn add_spans(&mut self, wanted: &[Wanted], at: FileIndex) {
+    pub(super) fn add_spans(&mut self, wanted: &[Wanted], at: FileIndex) {
         let fps = f64::from(self.info.fps);
         let mut frame = 0;
         for w in wanted {

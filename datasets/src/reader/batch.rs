@@ -2,7 +2,8 @@
 
 use super::Dataset;
 use super::cells::Gathered;
-use super::value::Numbers;
+use super::value::{Numbers, Tensor};
+use crate::episodes::Episode;
 use crate::error::{Error, Result};
 use crate::table;
 use arrow_array::{
@@ -30,23 +31,30 @@ impl Dataset {
             if feature.is_camera() || text {
                 continue;
             }
-            let shape = self.shape(name, feature)?;
-            let mut whole = vec![self.rows_of(entry)?];
-            whole.extend(&shape);
-            let mut gathered = Gathered::default();
-            self.each_cell(entry, name, |path, array, row| {
-                gathered.add(path, array, row)
-            })?;
-            let tensor = gathered.tensor(&path, name, whole)?;
-            let column = nested(&path, flat(&path, tensor.numbers)?, &shape)?;
+            let tensor = self.tensor(entry, name)?;
+            let shape = tensor.shape.get(1..).unwrap_or_default();
+            let column = nested(&path, flat(&path, tensor.numbers)?, shape)?;
             fields.push(Field::new(name, column.data_type().clone(), false));
             columns.push(column);
         }
         table::batch(&path, Schema::new(fields), columns)
     }
+
+    /// All values of a numeric feature in an episode; the tensor's first side is the rows.
+    pub(crate) fn tensor(&self, episode: &Episode, name: &str) -> Result<Tensor> {
+        let path = self.info.data_file(episode.data)?;
+        let mut whole = vec![self.rows_of(episode)?];
+        whole.extend(self.shape(name, self.feature(name)?)?);
+        let mut gathered = Gathered::default();
+        self.each_cell(episode, name, |path, array, row| {
+            gathered.add(path, array, row)
+        })?;
+        gathered.tensor(&path, name, whole)
+    }
 }
 
-fn flat(path: &Path, numbers: Numbers) -> Result<ArrayRef> {
+/// The numbers as an Arrow column of their type.
+pub(crate) fn flat(path: &Path, numbers: Numbers) -> Result<ArrayRef> {
     let broken = |e: arrow_schema::ArrowError| Error::corrupt(path, e.to_string());
     Ok(match numbers {
         Numbers::Bool(v) => Arc::new(BooleanArray::from(v)),
@@ -73,7 +81,7 @@ fn flat(path: &Path, numbers: Numbers) -> Result<ArrayRef> {
 }
 
 /// Wraps a flat column in one level of lists for each side, innermost first.
-fn nested(path: &Path, mut column: ArrayRef, shape: &[usize]) -> Result<ArrayRef> {
+pub(crate) fn nested(path: &Path, mut column: ArrayRef, shape: &[usize]) -> Result<ArrayRef> {
     for side in shape.iter().rev() {
         let element: DataType = column.data_type().clone();
         let broken = |e: String| Error::corrupt(path, e);

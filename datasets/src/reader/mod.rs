@@ -6,9 +6,9 @@
 //! Files may come from strangers. Every count is checked before memory is spent on it, and damage
 //! gives an error that names the file.
 
-mod batch;
+pub(crate) mod batch;
 pub(crate) mod cache;
-mod cells;
+pub(crate) mod cells;
 mod columns;
 mod items;
 mod loader;
@@ -284,6 +284,21 @@ impl Dataset {
             ));
         }
         Ok(episode.length as usize)
+    }
+
+    /// Gives the cell of a feature in row `row` of an episode, as [`Self::each_cell`] does.
+    pub(crate) fn with_cell<T>(
+        &self,
+        episode: &Episode,
+        feature: &str,
+        row: u64,
+        take: impl FnOnce(&Path, &ArrayRef, usize) -> Result<T>,
+    ) -> Result<T> {
+        let file = self.columns.file(&self.info, episode.data)?;
+        let column = file.column(feature)?;
+        let row = file.row_of(episode.from_index.saturating_add(row))?;
+        let cell = self.columns.cell(&file, column, row)?;
+        take(&file.path, &cell.block.array, cell.row)
     }
 
     /// Gives the cells of a feature in an episode, row after row: the file, the column and the row

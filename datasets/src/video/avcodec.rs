@@ -61,7 +61,7 @@ fn format_of(name: &str) -> Option<Format> {
 
 /// A decoder for one track. Runs in the caller's thread only.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     api: &'static Api,
     context: NonNull<c_void>,
     packet: NonNull<AvPacket>,
@@ -74,7 +74,7 @@ unsafe impl Send for Decoder {}
 
 impl Decoder {
     /// A decoder for the pictures of `track`. `path` is for messages.
-    pub(super) fn open(path: &Path, track: &Track) -> Result<Self> {
+    pub(crate) fn open(path: &Path, track: &Track) -> Result<Self> {
         let api = api()?;
         let missing = || Error::NoDecoder {
             wanted: track.codec.clone(),
@@ -142,7 +142,7 @@ impl Decoder {
     }
 
     /// Gives the decoder one encoded frame, which `fill` writes into its `size` bytes.
-    pub(super) fn send(
+    pub(crate) fn send(
         &mut self,
         path: &Path,
         size: u32,
@@ -171,7 +171,7 @@ impl Decoder {
     }
 
     /// Says that no more encoded frames come, so that the last pictures come out.
-    pub(super) fn finish(&mut self, path: &Path) -> Result<()> {
+    pub(crate) fn finish(&mut self, path: &Path) -> Result<()> {
         // SAFETY: null means the end.
         let status =
             unsafe { (self.api.avcodec_send_packet)(self.context.as_ptr(), std::ptr::null()) };
@@ -183,14 +183,14 @@ impl Decoder {
     }
 
     /// Forgets everything sent, before a jump to a key frame.
-    pub(super) fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         // SAFETY: an open context.
         unsafe { (self.api.avcodec_flush_buffers)(self.context.as_ptr()) }
     }
 
     /// Takes the next decoded picture, which [`Self::picture`] then shows; its time in ticks, or
     /// `None` if the decoder wants more.
-    pub(super) fn receive(&mut self, path: &Path) -> Result<Option<i64>> {
+    pub(crate) fn receive(&mut self, path: &Path) -> Result<Option<i64>> {
         // SAFETY: the frame is ours and is overwritten.
         unsafe {
             let frame = self.frame.as_ptr();
@@ -202,7 +202,7 @@ impl Decoder {
     }
 
     /// The picture that [`Self::receive`] took last.
-    pub(super) fn picture(&self, path: &Path) -> Result<Planes<'_>> {
+    pub(crate) fn picture(&self, path: &Path) -> Result<Planes<'_>> {
         // SAFETY: the frame is ours; its fields are initialised since its allocation.
         let frame = unsafe { self.frame.as_ref() };
         let (width, height) = (frame.width, frame.height);

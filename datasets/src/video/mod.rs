@@ -6,7 +6,7 @@
 
 #[cfg(not(feature = "gstreamer"))]
 mod absent;
-mod avcodec;
+pub(crate) mod avcodec;
 mod colors;
 #[cfg(feature = "gstreamer")]
 mod decode;

@@ -61,6 +61,17 @@ impl Track {
         Ok(track)
     }
 
+    /// A stream without an index, whose decoder finds all it needs in the frames.
+    pub(crate) fn unindexed(codec: &str) -> Self {
+        Self {
+            codec: codec.to_owned(),
+            config: Vec::new(),
+            timescale: 1,
+            samples: Vec::new(),
+            shown: Vec::new(),
+        }
+    }
+
     /// Time of a frame, s.
     pub(crate) fn seconds(&self, sample: usize) -> f64 {
         self.samples[sample].pts as f64 / f64::from(self.timescale)
@@ -143,7 +154,7 @@ fn parse_track(trak: &[u8], movie_timescale: Option<u32>, file_size: u64) -> Opt
 }
 
 /// Kind of the first sample entry and its decoder configuration.
-fn sample_entry(stsd: &[u8]) -> Option<(String, Vec<u8>)> {
+pub(crate) fn sample_entry(stsd: &[u8]) -> Option<(String, Vec<u8>)> {
     let (kind, entry) = children(stsd.get(8..)?).next()?;
     // The fixed part of a visual sample entry is 78 bytes.
     let boxes = entry.get(78..).unwrap_or_default();

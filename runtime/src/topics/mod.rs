@@ -4,10 +4,10 @@
 //! The default session is a peer on loopback, without multicast: robots on one network never hear
 //! each other by accident.
 
-pub mod cdr;
 pub mod keys;
-pub mod messages;
 mod presence;
+
+pub use crate::ros::messages;
 
 use crate::frame::Frame;
 use keys::{Attachment, Endpoint};

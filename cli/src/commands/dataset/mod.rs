@@ -1,9 +1,11 @@
 //! `sinew dataset`: what a dataset holds, and what is wrong with it. One file a verb.
 
 pub(crate) mod args;
+mod convert;
 mod doctor;
 mod info;
 mod ls;
+mod pack;
 mod repair;
 mod show;
 mod text;
@@ -22,6 +24,8 @@ pub(crate) fn dataset(args: &DatasetArgs) -> Result<()> {
         Verb::Show(args) => show::show(args),
         Verb::Doctor(args) => doctor::doctor(args),
         Verb::Repair(args) => repair::run(args),
+        Verb::Pack(args) => pack::run(args),
+        Verb::Convert(args) => convert::run(args),
         Verb::Edit(command) => super::dataset_edit::run(command),
     }
 }

@@ -82,6 +82,17 @@ impl Track {
         self.samples.len() as u64
     }
 
+    /// Whether frames of the other file can follow frames of this one.
+    pub fn joins(&self, other: &Self) -> bool {
+        self.description == other.description && self.picture == other.picture
+    }
+
+    /// Size of the stored frames `samples`, bytes.
+    pub fn bytes(&self, samples: Range<usize>) -> u64 {
+        let samples = self.samples.get(samples).unwrap_or_default();
+        samples.iter().map(|s| u64::from(s.size)).sum()
+    }
+
     /// The stored frames that are shown as number `from` to before `to`, if they can be moved
     /// without decoding: they lie together, and the first is a key frame.
     pub fn run(&self, from: u64, to: u64) -> Option<Range<usize>> {

@@ -9,6 +9,7 @@
 mod index;
 mod write;
 
+pub(crate) use index::Sample;
 pub use index::Track;
 pub use write::{Piece, join};
 

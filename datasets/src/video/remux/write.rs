@@ -38,10 +38,7 @@ pub fn join(pieces: &[Piece<'_>], fps: u32, out: &Path) -> Result<u64> {
     let Some(first) = pieces.first() else {
         return Err(Error::spec("there are no video frames to write"));
     };
-    let same = |p: &Piece<'_>| {
-        p.track.description == first.track.description && p.track.picture == first.track.picture
-    };
-    if let Some(other) = pieces.iter().find(|p| !same(p)) {
+    if let Some(other) = pieces.iter().find(|p| !p.track.joins(first.track)) {
         return Err(Error::spec(format!(
             "{} and {} are encoded differently and cannot be joined as they are",
             first.track.path.display(),

@@ -10,6 +10,12 @@ pub trait Message: Cdr + Send + 'static {
     /// The hash of the type's description.
     const HASH: &'static str;
 
+    /// The type as ROS names it, such as `std_msgs/msg/String`.
+    fn ros_name() -> String {
+        let name = Self::TYPE.replace("::msg::dds_::", "/msg/");
+        name.strip_suffix('_').unwrap_or(&name).to_owned()
+    }
+
     /// Encodes into `out`, replacing what it held.
     fn encode(&self, out: &mut Vec<u8>) {
         self.write(&mut CdrWriter::new(out));
@@ -37,6 +43,38 @@ macro_rules! message {
             const HASH: &'static str = concat!("RIHS01_", $hash);
         })?
     };
+}
+
+/// The std_msgs `*MultiArray` of each number type.
+macro_rules! multi_arrays {
+    ($($number:ty, $name:ident $hash:literal;)*) => {$(
+        impl Message for MultiArray<$number> {
+            const TYPE: &'static str = concat!("std_msgs::msg::dds_::", stringify!($name), "MultiArray_");
+            const HASH: &'static str = concat!("RIHS01_", $hash);
+        }
+    )*};
+}
+
+/// std_msgs/Float32MultiArray and its siblings: numbers with the lengths of their sides.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct MultiArray<T> {
+    /// The sides.
+    pub layout: Layout,
+    /// The numbers, last side fastest.
+    pub data: Vec<T>,
+}
+
+impl<T: Cdr> Cdr for MultiArray<T> {
+    fn write(&self, out: &mut CdrWriter<'_>) {
+        self.layout.write(out);
+        self.data.write(out);
+    }
+    fn read(from: &mut CdrReader<'_>) -> Result<Self, CdrError> {
+        Ok(Self {
+            layout: Cdr::read(from)?,
+            data: Cdr::read(from)?,
+        })
+    }
 }
 
 message! {
@@ -167,6 +205,52 @@ message! {
     "diagnostic_msgs::msg::dds_::DiagnosticArray_" "5a8a36efb05fb25070fa0fb3810290c0e6cd4862b54a8fb975a1ee8dc55a333e"
 }
 message! {
+    /// foxglove_msgs/CompressedVideo: one encoded frame of a video stream.
+    CompressedVideoMsg {
+        /// When the picture was taken.
+        timestamp: Time,
+        /// Camera.
+        frame_id: String,
+        /// The encoded frame; key frames carry all that a decoder needs to begin.
+        data: Vec<u8>,
+        /// `h264`, `h265`, `vp9` or `av1`.
+        format: String,
+    }
+    "foxglove_msgs::msg::dds_::CompressedVideo_" "32039eafc3770e589c86c4dabff9c392ce9955ebffd43f5f60763011d43d8d1d"
+}
+message! {
+    /// std_msgs/MultiArrayDimension: one side of an array.
+    Dimension {
+        /// What the side counts.
+        label: String,
+        /// Its length.
+        size: u32,
+        /// Numbers from one entry of the side before this one to the next.
+        stride: u32,
+    }
+}
+message! {
+    /// std_msgs/MultiArrayLayout.
+    Layout {
+        /// Sides, outermost first.
+        dim: Vec<Dimension>,
+        /// Numbers before the first.
+        data_offset: u32,
+    }
+}
+multi_arrays! {
+    f32, Float32 "0599f6f85b4bfca379873a0b4375a0aca022156bd2d7021275d116ed1fa8bfe0";
+    f64, Float64 "1025ddc6b9552d191f89ef1a8d2f60f3d373e28b283d8891ddcc974e8c55397f";
+    i8, Int8 "f21998d4b492abd63330765d75d5831238d400740386f651f13a872a4d2188db";
+    i16, Int16 "b58810e8e5b90fb19a5062469eb8409f5ab11a446d60de7157a1457e52a076ce";
+    i32, Int32 "84a7346323525d1b4dfca899df3820f245e54009dac5a6b69217d14fdefd1701";
+    i64, Int64 "e60f9fe34d697f0939ad49d33158693c1277fbac0e2f04b7c2995dc21c89b422";
+    u8, UInt8 "5687e861b8d307a5e48b7515467ae7a5fc2daf805bd0ce6d8e9e604bade9f385";
+    u16, UInt16 "94fe73428ec63baecc774f8fb82406123e9291cf728f1b7c91caf5335129492b";
+    u32, UInt32 "6c2577c7ad3cbdcc2164a41c12f1d5ad314ea320f3fb1ee47e78019fe16bb5b0";
+    u64, UInt64 "fc1c685c2f76bdc6983da025cb25d2db5fb5157b059e300f6d957d86f981b366";
+}
+message! {
     /// std_msgs/String.
     StringMsg {
         /// The text.
@@ -230,6 +314,8 @@ mod tests {
                 let _ = JointTrajectoryMsg::decode(input);
                 let _ = DiagnosticArrayMsg::decode(input);
                 let _ = StringMsg::decode(input);
+                let _ = CompressedVideoMsg::decode(input);
+                let _ = MultiArray::<i64>::decode(input);
             }
         }
     }

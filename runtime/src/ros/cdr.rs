@@ -136,7 +136,7 @@ macro_rules! cdr_number {
         }
     )*};
 }
-cdr_number!(i32, u32, f64);
+cdr_number!(i8, i16, u16, i32, u32, i64, u64, f32, f64);
 
 impl Cdr for u8 {
     fn write(&self, out: &mut CdrWriter<'_>) {
