@@ -17,6 +17,7 @@
 //! enables the tests that need the real lerobot package.
 
 mod data;
+pub mod diff;
 pub mod doctor;
 pub mod edit;
 mod episodes;
@@ -30,6 +31,7 @@ pub mod mp4;
 pub(crate) mod reader;
 mod recorder;
 mod repair;
+pub mod report;
 mod resume;
 pub mod stats;
 mod table;

@@ -320,7 +320,7 @@ fn pair(option: &str, text: &str) -> Result<(String, String)> {
 const EPISODE_LIMIT: usize = 10_000_000;
 
 /// `3,7-9` as 3, 7, 8, 9.
-fn episodes(text: &str) -> Result<Vec<u64>> {
+pub(super) fn episodes(text: &str) -> Result<Vec<u64>> {
     let wrong = || {
         usage(format!(
             "`{text}` is no list of episodes; write one such as 3,7-9"

@@ -7,6 +7,7 @@ use crate::episodes::{self, Episode, VideoSpan};
 use crate::error::{Error, Result};
 use crate::features::{DEFAULT_FEATURES, Feature, Features};
 use crate::info::{DATA_PATH, Info, VIDEO_PATH};
+use crate::journal::marks::EpisodeMarks;
 use crate::tasks::Tasks;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ pub(super) struct Source {
     pub(super) info: Info,
     pub(super) tasks: Tasks,
     pub(super) episodes: Vec<Episode>,
+    pub(super) marks: EpisodeMarks,
 }
 
 impl Source {
@@ -30,6 +32,7 @@ impl Source {
             root: root.to_owned(),
             tasks: Tasks::read(root)?,
             episodes: episodes::read_all(root, &info, true)?,
+            marks: EpisodeMarks::read(root)?,
             info,
         })
     }

@@ -18,7 +18,7 @@ mod montage;
 #[cfg(feature = "gstreamer")]
 mod packets;
 pub mod remux;
-mod samples;
+pub(crate) mod samples;
 
 #[cfg(not(feature = "gstreamer"))]
 pub(crate) use absent::PacketEncoder;

@@ -1,12 +1,17 @@
 //! `sinew dataset`: what a dataset holds, and what is wrong with it. One file a verb.
 
 pub(crate) mod args;
+mod diff;
 mod doctor;
 mod info;
 mod ls;
+mod progress;
 mod repair;
+mod rerun;
 mod show;
+mod stats;
 mod text;
+mod view;
 
 use crate::failure::usage;
 use anyhow::Result;
@@ -21,6 +26,9 @@ pub(crate) fn dataset(args: &DatasetArgs) -> Result<()> {
         Verb::Ls(args) => ls::ls(args),
         Verb::Show(args) => show::show(args),
         Verb::Doctor(args) => doctor::doctor(args),
+        Verb::Stats(args) => stats::stats(args),
+        Verb::Diff(args) => diff::diff(args),
+        Verb::View(args) => view::view(args),
         Verb::Repair(args) => repair::run(args),
         Verb::Edit(command) => super::dataset_edit::run(command),
     }

@@ -1,0 +1,209 @@
+//! `sinew dataset stats | diff | view`: what they print, their JSON, their exit codes, and that Rerun
+//! itself loads what Sinew records.
+
+use sinew_datasets::{CameraSpec, Codec, DatasetSpec, ExtraSpec, Recorder, Row};
+use sinew_runtime::frame::Frame;
+use sinew_tests::{Outcome, Running, peer_python};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// Rows of the recorded episodes.
+const ROWS: [u32; 3] = [40, 25, 33];
+const CAMERAS: [&str; 2] = ["front", "wrist"];
+
+/// A dataset of an SO-101 with two cameras; joints swing, pictures change their colour.
+fn recorded() -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path().join("set");
+    let names: Vec<String> = sinew_tests::JOINTS
+        .iter()
+        .map(|joint| format!("{joint}.pos"))
+        .collect();
+    let spec = DatasetSpec {
+        robot_type: "so_follower".to_owned(),
+        fps: 30,
+        state_names: names.clone(),
+        action_names: names,
+        cameras: CAMERAS
+            .map(|name| CameraSpec {
+                name: name.to_owned(),
+                width: 64,
+                height: 48,
+            })
+            .to_vec(),
+        extras: vec![ExtraSpec {
+            name: "timing".to_owned(),
+            entries: ["tick_s", "state_age_s"].map(str::to_owned).to_vec(),
+        }],
+        codec: Codec::Auto,
+    };
+    let mut recorder = Recorder::create(&root, &spec).unwrap();
+    for (episode, rows) in ROWS.into_iter().enumerate() {
+        recorder
+            .start_episode(["pick", "place"][episode % 2])
+            .unwrap();
+        for row in 0..rows {
+            let state: [f32; 6] = std::array::from_fn(|joint| {
+                10.0 * (0.1 * row as f32 + joint as f32 + episode as f32).sin()
+            });
+            let colour = [5 * row as u8, 40 * episode as u8, 90];
+            let frame = Arc::new(Frame::new(64, 48, colour.repeat(64 * 48)));
+            recorder
+                .add(Row {
+                    state: &state,
+                    action: &state.map(|v| v + 1.0),
+                    extra: &[f64::from(row) / 30.0, 0.004],
+                    frames: &[frame.clone(), frame],
+                })
+                .unwrap();
+        }
+        recorder.save_episode().unwrap();
+    }
+    recorder.finalize().unwrap();
+    (folder, root)
+}
+
+fn dataset(verb: &str, arguments: &[&str]) -> Outcome {
+    let mut all = vec!["dataset", verb];
+    all.extend(arguments);
+    Running::to_end(&all)
+}
+
+/// Every line of what a person sees fits 100 columns; words are in it.
+#[track_caller]
+fn prints(outcome: &Outcome, words: &[&str]) {
+    for line in outcome.stdout.lines() {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+    for word in words {
+        assert!(
+            outcome.stdout.contains(word),
+            "no `{word}` in {}",
+            outcome.stdout
+        );
+    }
+}
+
+#[test]
+fn stats_prints_compares_and_mends() {
+    let (_folder, root) = recorded();
+    let path = root.to_str().unwrap();
+    let stored = dataset("stats", &[path]);
+    stored.succeeded();
+    prints(
+        &stored,
+        &[
+            "observation.state, 98 values each",
+            "shoulder_pan.pos",
+            "green",
+            "q99",
+        ],
+    );
+    let json = dataset("stats", &[path, "--json"]).json();
+    assert_eq!(json["action"]["count"], 98);
+    assert_eq!(
+        json["observation.images.front"]["mean"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
+    // A recording's quantiles are means of the episodes' quantiles: not exact, but not wrong.
+    let checked = dataset("stats", &[path, "--check"]);
+    checked.succeeded();
+    prints(&checked, &["approximate", " 0 wrong", "--write"]);
+    dataset("stats", &[path, "--write"]).succeeded();
+    let checked = dataset("stats", &[path, "--check", "--json"]);
+    checked.succeeded();
+    assert_eq!(checked.json()["discrepancies"], serde_json::json!([]));
+    let file = root.join("meta/stats.json");
+    let bytes = std::fs::read(&file).unwrap();
+    let mut stored: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    stored["observation.state"]["count"] = serde_json::json!([99]);
+    std::fs::write(&file, stored.to_string()).unwrap();
+    let wrong = dataset("stats", &[path, "--check"]);
+    assert_eq!(wrong.code, Some(1), "{wrong:?}");
+    prints(
+        &wrong,
+        &[
+            "wrong",
+            "dataset · observation.state",
+            "count is 99, but the data give 98",
+        ],
+    );
+    dataset("stats", &[path, "--check", "--write"]).failed(2, &["--check", "--write"]);
+    std::fs::remove_file(&file).unwrap();
+    dataset("stats", &[path]).failed(2, &["stats.json", "sinew dataset doctor"]);
+}
+
+#[test]
+fn diff_ends_with_a_code_and_names_what_differs() {
+    let (folder, root) = recorded();
+    let path = root.to_str().unwrap();
+    let same = dataset("diff", &[path, path]);
+    same.succeeded();
+    prints(
+        &same,
+        &[
+            "3 episodes are the same",
+            "6 with the same bytes",
+            "the datasets are the same",
+        ],
+    );
+    let other = folder.path().join("other");
+    let other = other.to_str().unwrap();
+    dataset("edit", &["trim", path, "--cut", "1:5-", "--out", other]).succeeded();
+    let found = dataset("diff", &[path, other]);
+    assert_eq!(found.code, Some(1), "{found:?}");
+    prints(
+        &found,
+        &[
+            "25 rows in a, 20 in b",
+            "from row 5 of a and 0 of b",
+            "different",
+        ],
+    );
+    let json = dataset("diff", &[path, other, "--json"]).json();
+    assert_eq!(
+        (&json["same_episodes"], &json["episodes"][0]["from_a"]),
+        (&2.into(), &5.into())
+    );
+    let third = folder.path().join("third");
+    let third = third.to_str().unwrap();
+    dataset("edit", &["delete", path, "--episodes", "0", "--out", third]).succeeded();
+    prints(
+        &dataset("diff", &[path, third]),
+        &["only in a: 0", "2 episodes are the same"],
+    );
+    let nowhere = folder.path().join("nowhere");
+    dataset("diff", &[path, nowhere.to_str().unwrap()]).failed(2, &["nowhere", "does not exist"]);
+    std::fs::write(Path::new(third).join("meta/tasks.parquet"), "PAR1").unwrap();
+    dataset("diff", &[path, third]).failed(2, &["tasks.parquet", "sinew dataset doctor"]);
+}
+
+#[test]
+fn view_writes_a_page_and_refuses_what_makes_no_sense() {
+    let (folder, root) = recorded();
+    let path = root.to_str().unwrap();
+    let out = folder.path().join("page.html");
+    let page = out.to_str().unwrap();
+    let made = dataset("view", &[path, "--out", page]);
+    made.succeeded();
+    prints(&made, &["page.html", "with 3 episodes"]);
+    let html = std::fs::read_to_string(&out).unwrap();
+    assert!(html.starts_with("<!doctype html>") && html.contains("so_follower"));
+    let json = dataset("view", &[path, "--out", page, "--episode", "0,2", "--json"]).json();
+    assert_eq!(
+        (&json["episodes"], &json["left_out"]),
+        (&2.into(), &serde_json::json!([]))
+    );
+    dataset("view", &[path, "--out", page, "--episode", "7"])
+        .failed(2, &["episode 7", "episodes 0 to 2"]);
+    dataset("view", &[path, "--out", page, "--episode", "x"]).failed(2, &["no list of episodes"]);
+    dataset("view", &[path, "--out", path]).failed(2, &["is a folder"]);
+    let nowhere = folder.path().join("no/where/page.html");
+    let made = dataset("view", &[path, "--out", nowhere.to_str().unwrap()]);
+    made.succeeded();
+}
