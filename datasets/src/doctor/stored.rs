@@ -8,7 +8,7 @@
 //! what lerobot 0.6.1 writes. Of a matrix, lerobot takes all values with the same place on the last
 //! axis together.
 
-use crate::stats::{FeatureStats, QUANTILES, VALUE_NAMES};
+use crate::stats::{FeatureStats, QUANTILES};
 
 /// Bins of lerobot's quantile histogram.
 const BINS: f64 = 5000.0;
@@ -22,7 +22,7 @@ pub(crate) struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
-    /// Statistics of `width` entries: nine times `width` values in the order of [`VALUE_NAMES`], then
+    /// Statistics of `width` entries: nine times `width` values in the order of `stats::VALUE_NAMES`, then
     /// the count; not-a-number where there is nothing.
     pub(crate) fn of(packed: &'a [f64], width: usize) -> Self {
         let (count, values) = packed.split_last().unwrap_or((&f64::NAN, &[]));
