@@ -207,3 +207,58 @@ fn view_writes_a_page_and_refuses_what_makes_no_sense() {
     let made = dataset("view", &[path, "--out", nowhere.to_str().unwrap()]);
     made.succeeded();
 }
+
+/// Runs Rerun's own command.
+fn rerun(arguments: &[&str]) -> String {
+    let output = Command::new(peer_python("light").with_file_name("rerun"))
+        .args(arguments)
+        .output()
+        .expect("rerun starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "rerun {arguments:?}: {errors}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Rows of the chunks of an entity with a component, as `rerun rrd print` lists them, in order of size.
+fn rows_of(listing: &str, entity: &str, component: &str) -> Vec<u32> {
+    let ending = format!(" - {entity} - data columns: [{component}]");
+    let rows = |line: &str| {
+        let (_, rest) = line.split_once(" with ")?;
+        rest.split_once(" rows")?.0.parse().ok()
+    };
+    let chunks = listing.lines().filter(|line| line.ends_with(&ending));
+    let mut found: Vec<u32> = chunks.filter_map(rows).collect();
+    found.sort_unstable();
+    found
+}
+
+/// Rerun's importer of LeRobot datasets is its own code: it sees every row and every frame of each
+/// episode that Sinew recorded.
+#[test]
+fn rerun_loads_every_row_and_frame_of_a_recorded_dataset() {
+    let (folder, root) = recorded();
+    let loaded = folder.path().join("loaded.rrd");
+    let (root, loaded) = (root.to_str().unwrap(), loaded.to_str().unwrap());
+    rerun(&[root, "--save", loaded, "--bind", "127.0.0.1", "--port", "0"]);
+    rerun(&["rrd", "verify", loaded]);
+    let listing = rerun(&["rrd", "print", loaded]);
+    let mut expected = ROWS;
+    expected.sort_unstable();
+    for numbers in ["/observation.state", "/action", "/timing"] {
+        let rows = rows_of(&listing, numbers, "Scalars:scalars");
+        assert_eq!(rows, expected, "{numbers} in:\n{listing}");
+        let named = rows_of(&listing, numbers, "SeriesLines:names");
+        assert_eq!(named, [1; 3], "names of {numbers}");
+    }
+    for camera in CAMERAS {
+        let entity = format!("/observation.images.{camera}");
+        let frames = rows_of(&listing, &entity, "VideoStream:sample");
+        assert_eq!(frames, expected, "{entity} in:\n{listing}");
+    }
+    for episode in 0..ROWS.len() {
+        assert!(
+            listing.contains(&format!("\"episode_{episode}\"")),
+            "{listing}"
+        );
+    }
+}

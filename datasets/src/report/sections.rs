@@ -58,7 +58,7 @@ pub(super) fn overview(dataset: &Dataset, findings: &Report, marks: &EpisodeMark
     }
     tile("size", &bytes(findings.checked.bytes));
     if !marks.episodes.is_empty() {
-        tile("marked", &format!("{} episodes", marks.episodes.len()));
+        tile("marked", &count(marks.episodes.len() as u64));
     }
     let robot = info.robot_type.as_deref().unwrap_or("robot not named");
     format!(
@@ -296,7 +296,7 @@ fn table(stats: &FeatureStats, names: &[String]) -> String {
         rows.push_str("</tr>");
     }
     format!(
-        "<div class=\"wide\"><table><thead><tr><th></th><th>spread</th><th>min</th><th>q01</th><th>median</th><th>q99</th><th>max</th><th>mean</th><th>std</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        "<div class=\"wide\"><table><thead><tr><th></th><th class=\"left\">spread</th><th>min</th><th>q01</th><th>median</th><th>q99</th><th>max</th><th>mean</th><th>std</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 }
 
