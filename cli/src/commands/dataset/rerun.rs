@@ -20,16 +20,16 @@ pub(super) use with_rerun::record;
 #[cfg(feature = "view")]
 mod with_rerun {
     use super::*;
+    use crate::commands::dataset::open;
     use crate::commands::dataset::progress::Progress;
-    use crate::commands::dataset::{ask_doctor, open};
     use crate::failure::usage;
-    use anyhow::Context;
-    use rerun::components::VideoTimestamp;
-    use rerun::external::re_log_types::EntityPathPart;
-    use rerun::{
-        AssetVideo, DepthImage, EntityPath, Image, RecordingStream, RecordingStreamBuilder,
-        Scalars, TextDocument, TimeColumn, VideoFrameReference,
+    use ::rerun::components::VideoTimestamp;
+    use ::rerun::datatypes::ChannelDatatype;
+    use ::rerun::{
+        AssetVideo, DepthImage, EntityPath, EntityPathPart, Image, RecordingStream,
+        RecordingStreamBuilder, Scalars, TextDocument, TimeColumn, VideoFrameReference,
     };
+    use anyhow::Context;
     use serde_json::json;
     use sinew_datasets::{
         ACTION, DEFAULT_FEATURES, Dataset, Episode, IMAGES, Pixels, Reader, ReaderOptions, STATE,
@@ -43,7 +43,11 @@ mod with_rerun {
     /// Largest video file that is put into the recording whole.
     const VIDEO_LIMIT_BYTES: u64 = 1 << 30;
 
-    pub(in super::super) fn record(args: &Args, to: &str, chosen: &[u64]) -> Result<()> {
+    pub(in crate::commands::dataset) fn record(
+        args: &Args,
+        to: &str,
+        chosen: &[u64],
+    ) -> Result<()> {
         let dataset = open(&args.path)?;
         let chosen: Vec<u64> = match chosen {
             [] => dataset.episodes().iter().map(|e| e.index).collect(),
@@ -59,8 +63,10 @@ mod with_rerun {
         for (done, entry) in entries.iter().enumerate() {
             progress.at(done as u64, entries.len() as u64);
             out.episode(entry).with_context(|| {
-                let hint = ask_doctor(&args.path, &"this episode cannot be shown");
-                format!("episode {}: {hint}", entry.index)
+                format!(
+                    "episode {} cannot be shown; `sinew dataset doctor` says all that is wrong with a dataset",
+                    entry.index
+                )
             })?;
         }
         drop(progress);
@@ -206,11 +212,11 @@ mod with_rerun {
             }
             let fps = f64::from(self.dataset.info().fps);
             let moment = |row: u64| VideoTimestamp::from_secs(span.from_s + row as f64 / fps);
-            let rows = usize::try_from(entry.length)?;
             let frames = VideoFrameReference::update_fields()
                 .with_many_timestamp((0..entry.length).map(moment))
-                .with_many_video_reference(vec![asset.to_string(); rows])
                 .columns_of_unit_batches()?;
+            let shown = VideoFrameReference::update_fields()
+                .with_video_reference(asset.to_string().as_str());
             let camera = span.key.strip_prefix(IMAGES).unwrap_or(&span.key);
             let path = entity(entry.index, &["cameras", camera]);
             Ok(self
@@ -242,7 +248,7 @@ mod with_rerun {
                             let depth = DepthImage::from_data_type_and_bytes(
                                 bytes,
                                 size,
-                                rerun::datatypes::ChannelDatatype::F32,
+                                ChannelDatatype::F32,
                             );
                             self.stream.log(path, &depth.with_meter(1000.0))?;
                         }
