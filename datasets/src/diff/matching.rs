@@ -16,7 +16,7 @@ const SHARED: f64 = 0.5;
 /// Episodes that may hold a row before it says nothing: arms rest in the same pose.
 const COMMON_ROW: usize = 16;
 /// Rows of unmatched episodes that are remembered.
-const ROW_LIMIT: u64 = 4 << 20;
+const ROW_LIMIT: u64 = 2 << 20;
 
 /// A matched episode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@ const TICK: &str = "tick_s";
 /// Ending of the entries that say how old something was.
 const AGE: &str = "_age_s";
 /// Rows of all episodes that are looked at.
-const ROW_LIMIT: u64 = 8 << 20;
+const ROW_LIMIT: u64 = 2 << 20;
 /// Ages that are drawn in one plot.
 const AGES: usize = 5;
 /// Bars of the histogram.
