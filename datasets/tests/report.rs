@@ -175,7 +175,7 @@ fn the_page_stays_within_its_size_and_says_what_is_left_out() {
     let (whole, html) = page(dir.path(), &Options::default());
     assert_eq!((whole.episodes, whole.left_out.len()), (12, 0));
     is_safe(&html);
-    let limit_bytes = whole.bytes / 2 + (1 << 20);
+    let limit_bytes = whole.bytes / 2;
     let options = Options {
         limit_bytes,
         ..Options::default()

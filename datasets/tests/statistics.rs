@@ -208,3 +208,50 @@ fn an_unfinished_recording_is_not_disturbed() {
     assert!(error.to_string().contains("repair it first"), "{error}");
     assert!(files(&root) == before);
 }
+
+#[test]
+fn impossible_shapes_are_an_error() {
+    let (dir, root) = recorded(Codec::H264);
+    let head = std::fs::read_to_string(Info::path(&root)).unwrap();
+    for shape in ["0", "1152921504606846976", "18446744073709551615"] {
+        let mut info: Value = serde_json::from_str(&head).unwrap();
+        let shape: u64 = shape.parse().unwrap();
+        info["features"]["timing.camera_age_s"]["shape"] = json!([shape]);
+        std::fs::write(Info::path(&root), info.to_string()).unwrap();
+        let dataset = Dataset::open(&root).unwrap();
+        let error = recompute(&dataset, &mut |_, _| ()).unwrap_err();
+        assert!(error.to_string().contains("timing.camera_age_s"), "{error}");
+        let edited = edit::delete(&root, &[0], &edits::to(&dir));
+        assert!(edited.is_err(), "{shape}");
+    }
+}
+
+#[test]
+fn hostile_statistics_are_borne() {
+    let (_dir, root) = recorded(Codec::H264);
+    let info = Info::read(&root).unwrap();
+    let path = root.join("meta/stats.json");
+    let deep = format!(
+        "{{\"action\": {{\"mean\": {}1{}}}}}",
+        "[".repeat(100),
+        "]".repeat(100)
+    );
+    for text in [
+        deep.as_str(),
+        "{\"action\": 3}",
+        "{\"action\": {\"count\": [-1e300]}}",
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let stats = read(&root, &info).unwrap();
+        assert_eq!(stats.get("action").unwrap().mean, [0.0; 0]);
+        let report = checked(&root);
+        assert!(report.wrong > 0);
+    }
+    for text in ["[]", "{", "null", "\u{0}"] {
+        std::fs::write(&path, text).unwrap();
+        assert!(
+            matches!(read(&root, &info), Err(Error::Corrupt { .. })),
+            "{text}"
+        );
+    }
+}

@@ -23,7 +23,8 @@ pub(super) struct Page<'a> {
 
 impl Page<'_> {
     /// The episode with its details.
-    pub(super) fn whole(&self, details: &str, strips: &Strips, open: bool) -> String {
+    pub(super) fn whole(&self, strips: &mut Strips, open: bool) -> String {
+        let details = self.details(strips);
         // The link's target lies inside, so that following it opens the episode.
         format!(
             "<details class=\"episode\"{}><summary>{}{}</summary><div class=\"inside\" id=\"e{}\">{details}</div></details>",
@@ -78,7 +79,7 @@ impl Page<'_> {
     }
 
     /// Pictures and plots.
-    pub(super) fn details(&self, strips: &mut Strips) -> String {
+    fn details(&self, strips: &mut Strips) -> String {
         let mut html = strips.draw(self.dataset, self.entry);
         match self.plots() {
             Ok(plots) => html.push_str(&plots),

@@ -20,15 +20,14 @@ use crate::reader::Dataset;
 use html::{escape, numbers};
 use pictures::Strips;
 use serde::Serialize;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// How the page looks.
 const STYLE: &str = include_str!("style.css");
 /// Pictures that the examination decodes.
 const EXAMINED_PICTURES: u64 = 1000;
-/// Room for what is said of the whole, bytes.
-const HEAD_BYTES: u64 = 1 << 20;
+/// Room for the style and what is said last, bytes.
+const FRAME_BYTES: u64 = 64 << 10;
 /// Episodes that are listed at all.
 const LISTED: usize = 5000;
 
@@ -78,24 +77,32 @@ pub fn write(
 ) -> Result<Made> {
     let dataset = Dataset::open(root)?;
     let shown = shown(&dataset, options)?;
-    let findings = examine(
-        root,
-        &doctor::Options {
-            pictures: EXAMINED_PICTURES,
-            ..doctor::Options::default()
-        },
-    );
+    let examined = doctor::Options {
+        pictures: EXAMINED_PICTURES,
+        ..doctor::Options::default()
+    };
+    let findings = examine(root, &examined);
     let marks = EpisodeMarks::read(root)?;
     let mut left_out = Vec::new();
+    let before = [
+        sections::overview(&dataset, &findings, &marks),
+        sections::findings(&findings),
+        sections::tasks(&dataset, &mut left_out),
+        sections::lengths(&dataset, &shown),
+        timing::section(&dataset, &mut left_out),
+    ]
+    .concat();
+    let after = sections::statistics(&dataset, &mut left_out);
+    let spent = FRAME_BYTES + before.len() as u64 + after.len() as u64;
     let mut episodes = Episodes {
         dataset: &dataset,
         strips: Strips::of(&dataset, shown.len())?,
         marks: &marks,
-        room: options.limit_bytes.saturating_sub(HEAD_BYTES),
+        room: options.limit_bytes.saturating_sub(spent),
         html: String::new(),
         detailed: 0,
     };
-    let bare = episodes.draw(&shown, progress);
+    let bare = episodes.draw(&shown, &mut left_out, progress);
     left_out.extend(episodes.strips.problem.take());
     if !bare.is_empty() {
         left_out.push(format!(
@@ -105,24 +112,18 @@ pub fn write(
             options.limit_bytes / 1_000_000
         ));
     }
-    if shown.len() > LISTED {
-        let beyond = shown.len() - LISTED;
-        left_out.push(format!("{beyond} episodes that are not even listed."));
-    }
-    let (detailed, list) = (episodes.detailed, std::mem::take(&mut episodes.html));
-    let parts = Parts {
-        dataset: &dataset,
-        findings: &findings,
-        marks: &marks,
-        shown: &shown,
-        episodes: &list,
-    };
-    let page = page(&parts, &mut left_out);
+    let list = format!(
+        "<section><h2>Episodes</h2>{}{}</section>",
+        legend(&dataset),
+        episodes.html
+    );
+    let body = [before, list, after, sections::left_out(&left_out)].concat();
+    let page = page(&name(dataset.root()), &body);
     fsio::replace(out, page.as_bytes())?;
     Ok(Made {
         path: out.to_owned(),
         bytes: page.len() as u64,
-        episodes: detailed,
+        episodes: episodes.detailed,
         left_out,
     })
 }
@@ -154,84 +155,73 @@ struct Episodes<'a> {
 
 impl Episodes<'_> {
     /// Draws the episodes and gives those for whose details there was no room.
-    fn draw(&mut self, shown: &[u64], progress: &mut dyn FnMut(u64, u64)) -> Vec<u64> {
-        let mut bare = Vec::new();
-        for (done, number) in shown.iter().take(LISTED).enumerate() {
-            progress(done as u64, shown.len() as u64);
-            let Ok(entry) = self.dataset.episode(*number) else {
-                continue;
-            };
-            let mark = self.marks.episodes.get(number);
+    fn draw(
+        &mut self,
+        shown: &[u64],
+        left_out: &mut Vec<String>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Vec<u64> {
+        let dataset = self.dataset;
+        // Every episode is listed, before any gets details.
+        let mut listed = Vec::new();
+        let mut names_bytes = 0;
+        for entry in shown.iter().filter_map(|n| dataset.episode(*n).ok()) {
             let page = episode::Page {
-                dataset: self.dataset,
+                dataset,
                 entry,
-                mark,
+                mark: self.marks.episodes.get(&entry.index),
             };
+            let bare = page.bare();
+            names_bytes += bare.len() as u64;
+            if listed.len() == LISTED || names_bytes > self.room / 2 {
+                let beyond = shown.len() - listed.len();
+                left_out.push(format!("{beyond} episodes that are not even listed."));
+                break;
+            }
+            self.room -= bare.len() as u64;
+            listed.push((page, bare));
+        }
+        let total = listed.len() as u64;
+        let mut without = Vec::new();
+        for (done, (page, bare)) in listed.iter().enumerate() {
+            progress(done as u64, total);
             // Once the room is used up, no later episode gets any, so that the page has one cut.
-            let details = bare.is_empty().then(|| page.details(&mut self.strips));
-            let details = details.filter(|d| d.len() as u64 <= self.room);
-            match details {
-                Some(details) => {
-                    let open = done == 0;
-                    let html = page.whole(&details, &self.strips, open);
-                    self.room = self.room.saturating_sub(html.len() as u64);
-                    self.html.push_str(&html);
+            let whole = without
+                .is_empty()
+                .then(|| page.whole(&mut self.strips, done == 0));
+            let more = |whole: &String| (whole.len() as u64).saturating_sub(bare.len() as u64);
+            match whole.filter(|whole| more(whole) <= self.room) {
+                Some(whole) => {
+                    self.room -= more(&whole);
+                    self.html.push_str(&whole);
                     self.detailed += 1;
                 }
                 None => {
-                    bare.push(*number);
-                    self.html.push_str(&page.bare());
+                    without.push(page.entry.index);
+                    self.html.push_str(bare);
                 }
             }
         }
-        progress(shown.len() as u64, shown.len() as u64);
-        bare
+        progress(total, total);
+        without
     }
 }
 
-/// What a page is made of.
-struct Parts<'a> {
-    dataset: &'a Dataset,
-    findings: &'a doctor::Report,
-    marks: &'a EpisodeMarks,
-    shown: &'a [u64],
-    episodes: &'a str,
-}
-
-fn page(parts: &Parts<'_>, left_out: &mut Vec<String>) -> String {
-    let dataset = parts.dataset;
-    let name = name(dataset.root());
-    let overview = sections::overview(dataset, parts.findings, parts.marks);
-    let body = [
-        sections::findings(parts.findings),
-        sections::tasks(dataset, left_out),
-        sections::lengths(dataset, parts.shown),
-        timing::section(dataset, left_out),
-        format!(
-            "<section><h2>Episodes</h2>{}{}</section>",
-            legend(dataset),
-            parts.episodes
-        ),
-        sections::statistics(dataset, left_out),
-        sections::left_out(left_out),
-    ]
-    .concat();
-    let mut html = String::with_capacity(body.len() + (64 << 10));
-    let title = escape(&name);
+/// The whole page around its body.
+fn page(name: &str, body: &str) -> String {
+    let title = escape(name);
     // No script, no network: whatever a dataset's text tries, the browser refuses.
-    let _ = write!(
-        html,
+    format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; \
          style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <meta name=\"color-scheme\" content=\"light dark\"><title>{title}</title>\
-         <style>{STYLE}</style></head><body><main>{overview}{body}\
+         <style>{STYLE}</style></head><body><main>{body}\
          <footer>Made by sinew {} from the dataset {title}. Values are in the dataset's own units.</footer>\
          </main></body></html>\n",
         env!("CARGO_PKG_VERSION"),
-    );
-    html
+    )
 }
 
 fn legend(dataset: &Dataset) -> String {
