@@ -104,7 +104,8 @@ pub(crate) fn row(path: &Path, episode: &Episode) -> Result<RecordBatch> {
     )
 }
 
-fn stats_columns(
+/// Appends one feature's statistics as columns of one row.
+pub(crate) fn stats_columns(
     path: &Path,
     feature: &str,
     stats: &FeatureStats,
@@ -197,7 +198,7 @@ pub(crate) fn read_from(
 }
 
 /// All episode files in the order in which LeRobot reads them.
-fn files(root: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn files(root: &Path) -> Result<Vec<PathBuf>> {
     let top = root.join("meta/episodes");
     let mut found = Vec::new();
     for chunk in list_dir(&top)? {

@@ -16,6 +16,9 @@ pub const IMAGES: &str = "observation.images.";
 
 /// More features than any dataset has.
 pub(crate) const FEATURE_LIMIT: usize = 1000;
+/// More values than any real feature's statistics have.
+const STAT_WIDTH_LIMIT: u64 = 1 << 20;
+
 /// The five columns that LeRobot appends to every dataset, with their types.
 pub const DEFAULT_FEATURES: [(&str, &str); 5] = [
     ("timestamp", "float32"),
@@ -85,6 +88,36 @@ impl Feature {
     /// Whether it holds pixels, in a video or in the parquet file.
     pub fn is_camera(&self) -> bool {
         matches!(self.dtype.as_str(), "video" | "image")
+    }
+
+    /// Whether its column holds numbers or booleans.
+    pub fn is_numeric(&self) -> bool {
+        !matches!(
+            self.dtype.as_str(),
+            "video" | "image" | "string" | "language"
+        )
+    }
+
+    /// Values of its statistics: of a matrix, LeRobot takes those with the same place on the last
+    /// axis together. `None` if the shape is impossible.
+    pub(crate) fn stat_width(&self) -> Option<usize> {
+        let last = self.shape.last().copied().unwrap_or(1);
+        (1..=STAT_WIDTH_LIMIT)
+            .contains(&last)
+            .then_some(last as usize)
+    }
+
+    /// What entry `at` of the statistics is called: its name if there is one, else its number.
+    /// Single values have no name.
+    pub(crate) fn stat_entry(&self, at: usize) -> Option<String> {
+        match self.stat_width() {
+            Some(width) if width > 1 || self.entry_names().is_some() => {
+                let names = self.entry_names().filter(|names| names.len() == width);
+                let name = names.and_then(|names| names.into_iter().nth(at));
+                Some(name.unwrap_or_else(|| at.to_string()))
+            }
+            _ => None,
+        }
     }
 
     /// Entry names, whether written as a list or as an object with one list.

@@ -18,6 +18,7 @@
 
 pub mod convert;
 mod data;
+pub mod diff;
 pub mod doctor;
 pub mod edit;
 mod episodes;
@@ -34,6 +35,7 @@ pub mod mp4;
 pub(crate) mod reader;
 mod recorder;
 mod repair;
+pub mod report;
 mod resume;
 pub mod stats;
 mod table;

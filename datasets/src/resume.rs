@@ -9,11 +9,13 @@ use crate::info::{FileIndex, Info};
 use crate::journal::plan::Plan;
 use crate::journal::replay::replay;
 use crate::video::{Encoder, VideoSpec, pick_encoder};
-use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
 
 /// Where an episode is put together; hidden, so that no reader takes it for data.
 pub(crate) const STAGING: &str = ".recording";
+/// The file in it whose lock claims the dataset.
+const LOCK: &str = "lock";
 
 /// Numbers of the files that the next episode will get.
 #[derive(Debug, Clone, Default)]
@@ -159,7 +161,7 @@ pub(crate) fn unsaved(root: &Path, info: &Info) -> Result<Option<Error>> {
 pub(crate) fn lock(root: &Path) -> Result<File> {
     let staging = root.join(STAGING);
     fsio::create_dir(&staging)?;
-    let path = staging.join("lock");
+    let path = staging.join(LOCK);
     let file = File::create(&path).map_err(Error::io("create", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -171,5 +173,44 @@ pub(crate) fn lock(root: &Path) -> Result<File> {
             path,
             source,
         }),
+    }
+}
+
+/// A dataset that nobody may record into while its files are replaced.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Claim {
+    /// Claims the dataset in `root`.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] while somebody records into it; [`Error::Edit`] if it holds an unfinished
+    /// recording.
+    pub(crate) fn take(root: &Path) -> Result<Self> {
+        let folder = root.join(STAGING);
+        if let Ok(entries) = fs::read_dir(&folder)
+            && entries.flatten().any(|e| e.file_name() != LOCK)
+        {
+            return Err(Error::edit(
+                root,
+                "it holds an unfinished recording, which would get lost; repair it first",
+            ));
+        }
+        let lock = lock(root)?;
+        Ok(Self {
+            folder,
+            _lock: lock,
+        })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Leaves the dataset as it was; fails harmlessly when the folder went with the old dataset.
+        let _ = fs::remove_file(self.folder.join(LOCK));
+        let _ = fs::remove_dir(&self.folder);
     }
 }

@@ -5,8 +5,20 @@
 //! that its histogram approximates (the smallest value with at least `q·n` values at or below it).
 //! Cameras: the same for each colour channel over downscaled images, divided by 255. Every frame
 //! counts (LeRobot's streaming mode), because sampling would need the episode's length beforehand.
+//! [`recompute`] afterwards knows the lengths, and takes as many frames as LeRobot does.
+
+mod check;
+mod pictures;
+mod recompute;
+pub(crate) mod store;
+pub(crate) mod whole;
+
+pub use check::{CheckReport, Discrepancy, check};
+pub use recompute::{Recomputed, recompute};
+pub use store::{read, write};
 
 use crate::error::{Error, Result};
+use crate::features::Features;
 use crate::info::to_indented_json;
 use serde_json::{Map, Value, json};
 use sinew_runtime::frame::Frame;
@@ -46,14 +58,21 @@ pub struct FeatureStats {
     pub count: u64,
     /// Whether it is a camera: written with shape (3, 1, 1), values in 0..1.
     pub camera: bool,
-    /// Shape of features with more than one dimension; empty for vectors and cameras.
-    pub shape: Vec<usize>,
 }
 
 impl FeatureStats {
     /// Statistics of a column group: `values` holds rows of `width` entries. Values that are no
     /// finite numbers count as rows but not as values.
     pub fn of_rows(values: &[f64], width: usize) -> Self {
+        Self::of_rows_with(values, width, |_, _| ())
+    }
+
+    /// The same; `each` is given every entry with its finite values, sorted.
+    pub(crate) fn of_rows_with(
+        values: &[f64],
+        width: usize,
+        mut each: impl FnMut(usize, &[f64]),
+    ) -> Self {
         let rows = values.len().checked_div(width).unwrap_or(0);
         let mut stats = Self::empty(width, false);
         stats.count = rows as u64;
@@ -62,6 +81,7 @@ impl FeatureStats {
             column.clear();
             column.extend(values.iter().skip(entry).step_by(width));
             stats.set_entry(entry, &mut column);
+            each(entry, &column);
         }
         stats
     }
@@ -90,10 +110,8 @@ impl FeatureStats {
         if self.camera {
             // Shape (3, 1, 1): one-entry lists around each channel.
             vec![self.mean.len(), 1, 1]
-        } else if self.shape.is_empty() {
-            vec![self.mean.len()]
         } else {
-            self.shape.clone()
+            vec![self.mean.len()]
         }
     }
 
@@ -108,7 +126,6 @@ impl FeatureStats {
             quantiles: std::array::from_fn(|_| zeros()),
             count: 0,
             camera,
-            shape: Vec::new(),
         }
     }
 
@@ -210,6 +227,12 @@ impl Stats {
         self.0.iter().find(|(n, _)| n == name).map(|(_, s)| s)
     }
 
+    /// Puts the features into the order of the dataset's.
+    pub(crate) fn sort(&mut self, features: &Features) {
+        let place = |name: &str| features.0.iter().position(|(n, _)| n == name);
+        self.0.sort_by_key(|(name, _)| place(name));
+    }
+
     /// Adds an episode.
     pub fn merge(&mut self, episode: &Self) {
         for (name, theirs) in &episode.0 {
@@ -274,6 +297,16 @@ impl ImageStats {
             }
         }
         self.frames += 1;
+    }
+
+    /// Adds the images of another.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.histogram.iter_mut().zip(&other.histogram) {
+            mine.iter_mut()
+                .zip(theirs.iter())
+                .for_each(|(m, t)| *m += t);
+        }
+        self.frames += other.frames;
     }
 
     /// The statistics so far, in 0..1.
@@ -372,13 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn matrices_are_written_as_lists_of_lists() {
-        let mut stats = FeatureStats::of_rows(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 6);
-        stats.shape = vec![2, 3];
-        assert_eq!(
-            stats.to_json()["mean"],
-            json!([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
-        );
+    fn values_of_cameras_are_nested_lists() {
         let camera = FeatureStats::empty(3, true);
         assert_eq!(camera.to_json()["q50"], json!([[[0.0]], [[0.0]], [[0.0]]]));
     }

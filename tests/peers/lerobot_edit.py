@@ -167,12 +167,13 @@ def check_statistics(ours):
     for name, feature in ours.features.items():
         if feature["dtype"] in ("video", "image", "string"):
             continue
-        values = numpy.array(column(ours, name), numpy.float64)
-        values = values.reshape(len(values), *feature["shape"])
+        rows = numpy.array(column(ours, name), numpy.float64)
+        # Of a matrix, lerobot takes the values with the same place on the last axis together.
+        values = rows.reshape(-1, feature["shape"][-1])
         stats = ours.meta.stats[name]
         wanted = {"min": values.min(0), "max": values.max(0), "mean": values.mean(0), "std": values.std(0)}
         wanted |= {n: numpy.quantile(values, q, axis=0, method="inverted_cdf") for n, q in QUANTILES.items()}
-        assert stats["count"] == [len(values)], (name, stats["count"])
+        assert stats["count"] == [len(rows)], (name, stats["count"])
         for key, value in wanted.items():
             assert stats[key].shape == value.shape, (name, key, stats[key].shape, value.shape)
             numpy.testing.assert_allclose(stats[key], value, rtol=1e-9, atol=1e-9, err_msg=f"{name} {key}")

@@ -12,6 +12,7 @@ use crate::episodes::{Episode, VideoSpan};
 use crate::error::{Error, Result};
 use crate::features::Features;
 use crate::fsio;
+use crate::journal::marks::EpisodeMarks;
 use crate::info::{CODEBASE_VERSION, FileIndex, Info};
 use crate::stats::{FeatureStats, Stats, VALUE_NAMES};
 use crate::tasks::Tasks;
@@ -82,6 +83,7 @@ pub(super) fn open(root: &Path) -> Result<Source> {
         root: root.to_owned(),
         tasks: tasks(root)?,
         episodes,
+        marks: EpisodeMarks::default(),
         info,
     })
 }

@@ -27,6 +27,7 @@ mod pts;
 mod ranges;
 mod rows;
 mod statistics;
+pub(crate) mod stored;
 mod tasks;
 mod timing;
 mod videos;

@@ -3,12 +3,13 @@
 use super::place::{Workspace, copy_extras};
 use super::plan::Plan;
 use super::rows::WrittenRows;
-use super::{Report, Target, rows, statistics, video_stats, videos};
+use super::{Report, Target, marks, rows, video_stats, videos};
 use crate::episodes::{self, Episode, episodes_file};
 use crate::error::Result;
 use crate::fsio;
 use crate::info::{FileIndex, Info};
 use crate::stats::Stats;
+use crate::stats::whole::{DataRows, whole};
 use crate::table::TableWriter;
 use crate::tasks::Tasks;
 use std::path::Path;
@@ -34,10 +35,11 @@ pub(crate) fn build(mut plan: Plan<'_>, root: &Path) -> Result<Report> {
     let written_videos = videos::write(&plan, &info, root)?;
     let written = rows::write(&mut plan, &info, root)?;
     let (cameras, notes) = video_stats::cameras(&plan, &info, root, &written_videos)?;
-    let whole = statistics::whole(&info, &written.files, written.rows)?;
+    let files: Vec<DataRows> = written.files.iter().map(DataRows::all).collect();
+    let whole = whole(&info, &files, written.rows, |_, _, _| ())?;
     let mut whole = Stats(whole);
     cameras.iter().for_each(|c| whole.merge(c));
-    in_feature_order(&info, &mut whole);
+    whole.sort(&info.features);
 
     let mut notes = [std::mem::take(&mut plan.notes), notes].concat();
     if written.not_finite > 0 {
@@ -51,6 +53,7 @@ pub(crate) fn build(mut plan: Plan<'_>, root: &Path) -> Result<Report> {
     let meta = root.join("meta");
     fsio::create_dir(&meta)?;
     copy_extras(&plan.source().root, root)?;
+    marks::write(&plan, root)?;
     write_episodes(root, episodes)?;
     written.tasks.write(&Tasks::path(root))?;
     fsio::write_synced(&meta.join("stats.json"), &whole.to_bytes()?)?;
@@ -68,11 +71,6 @@ pub(crate) fn build(mut plan: Plan<'_>, root: &Path) -> Result<Report> {
         videos: written_videos.work,
         notes,
     })
-}
-
-fn in_feature_order(info: &Info, stats: &mut Stats) {
-    let place = |name: &str| info.features.0.iter().position(|(n, _)| n == name);
-    stats.0.sort_by_key(|(name, _)| place(name));
 }
 
 /// The rows of the episode table.
@@ -94,7 +92,7 @@ fn entries(
         .map(|(index, (((segment, rows), videos), cameras))| {
             let mut stats = rows.stats.clone();
             stats.0.extend(cameras.0);
-            in_feature_order(info, &mut stats);
+            stats.sort(&info.features);
             Episode {
                 index: index as u64,
                 tasks: rows.tasks.clone(),

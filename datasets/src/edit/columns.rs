@@ -130,19 +130,6 @@ pub(super) fn made(
     Ok(all)
 }
 
-/// Whether a feature has statistics computed from its column.
-pub(super) fn is_numeric(feature: &Feature) -> bool {
-    !matches!(
-        feature.dtype.as_str(),
-        "video" | "image" | "string" | "language"
-    )
-}
-
-/// A feature's lengths.
-pub(super) fn shape(feature: &Feature) -> Vec<usize> {
-    feature.shape.iter().map(|s| *s as usize).collect()
-}
-
 /// The file's schema, with the type description that HF `datasets` keeps in it.
 pub(super) fn schema(
     features: &[Planned],

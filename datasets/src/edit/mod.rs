@@ -2,7 +2,7 @@
 //!
 //! Every operation is a plan (`plan.rs`): which episodes, cut where, with which features, from
 //! which sources. One builder carries plans out: rows (`rows.rs`), videos (`videos.rs`, moved
-//! without re-encoding wherever a cut falls on a key frame), statistics (`statistics.rs`), and the
+//! without re-encoding wherever a cut falls on a key frame), statistics (`../stats/whole.rs`, `video_stats.rs`), and the
 //! metadata last (`build.rs`).
 //!
 //! The source is only read. The result is put together in a hidden folder beside its final place,
@@ -20,6 +20,7 @@ mod columns;
 mod delete;
 mod drop;
 mod joining;
+mod marks;
 mod merge;
 mod pack;
 pub(crate) mod place;
@@ -32,7 +33,6 @@ mod rows;
 mod sharing_tests;
 mod sink;
 mod split;
-mod statistics;
 mod trim;
 mod video_stats;
 mod videos;

@@ -3,7 +3,7 @@
 use super::Target;
 use crate::error::{Error, Result};
 use crate::fsio;
-use crate::resume::{STAGING, lock};
+use crate::resume::{Claim, STAGING};
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -22,21 +22,6 @@ pub(crate) struct Workspace {
     claim: Option<Claim>,
     _lock: File,
     published: bool,
-}
-
-/// A source that nobody may record into while it is replaced.
-#[derive(Debug)]
-struct Claim {
-    folder: PathBuf,
-    _lock: File,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        // Leaves the source as it was; fails harmlessly when the folder went with the old dataset.
-        let _ = fs::remove_file(self.folder.join(LOCK));
-        let _ = fs::remove_dir(&self.folder);
-    }
 }
 
 impl Workspace {
@@ -184,20 +169,7 @@ fn claim(root: &Path) -> Result<Claim> {
             ));
         }
     }
-    let folder = root.join(STAGING);
-    if let Ok(entries) = fs::read_dir(&folder)
-        && entries.flatten().any(|e| e.file_name() != LOCK)
-    {
-        return Err(Error::edit(
-            root,
-            "it holds an unfinished recording, which an edit in place would lose; repair it first, or name a new folder for the result",
-        ));
-    }
-    let lock = lock(root)?;
-    Ok(Claim {
-        folder,
-        _lock: lock,
-    })
+    Claim::take(root)
 }
 
 /// Makes a staging folder; one that a crashed edit left is removed first.
@@ -257,6 +229,7 @@ pub(super) fn copy_extras(source: &Path, target: &Path) -> Result<()> {
         "episodes.jsonl",
         "episodes_stats.jsonl",
         "tasks.jsonl",
+        "sinew_episodes.json",
     ];
     for folder in ["", "meta"] {
         let dir = source.join(folder);

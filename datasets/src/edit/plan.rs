@@ -8,6 +8,7 @@ use crate::episodes::{self, Episode, VideoSpan};
 use crate::error::{Error, Result};
 use crate::features::{DEFAULT_FEATURES, Feature, Features};
 use crate::info::{DATA_PATH, Info, VIDEO_PATH};
+use crate::journal::marks::EpisodeMarks;
 use crate::tasks::Tasks;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ pub(crate) struct Source {
     pub(crate) info: Info,
     pub(crate) tasks: Tasks,
     pub(crate) episodes: Vec<Episode>,
+    pub(crate) marks: EpisodeMarks,
 }
 
 impl Source {
@@ -31,6 +33,7 @@ impl Source {
             root: root.to_owned(),
             tasks: Tasks::read(root)?,
             episodes: episodes::read_all(root, &info, true)?,
+            marks: EpisodeMarks::read(root)?,
             info,
         })
     }

@@ -3,7 +3,7 @@
 //! Rows stream through in batches; `sink.rs` says which file they go to.
 
 use super::add::column;
-use super::columns::{RowNumbers, is_numeric, made, shape, shaped, stored};
+use super::columns::{RowNumbers, made, shaped, stored};
 use super::plan::{Origin, Plan, Segment};
 use super::sink::Sink;
 use crate::error::{Error, Result};
@@ -244,7 +244,7 @@ impl Run<'_, '_, '_> {
                     shaped(self.source, column(&feature.dtype, made), &feature)?
                 }
             };
-            if is_numeric(&self.plan.features[place].feature) {
+            if self.plan.features[place].feature.is_numeric() {
                 let values = table::flat_numbers(self.source, &array)?;
                 self.written.not_finite += values.iter().filter(|v| !v.is_finite()).count() as u64;
                 open.values[place].extend(values);
@@ -313,13 +313,11 @@ impl Run<'_, '_, '_> {
             .features
             .iter()
             .zip(&open.values)
-            .filter(|(f, _)| is_numeric(&f.feature))
+            .filter(|(f, _)| f.feature.is_numeric())
             .map(|(f, values)| {
-                let shape = shape(&f.feature);
-                let mut stats = FeatureStats::of_rows(values, shape.iter().product());
-                if shape.len() > 1 {
-                    stats.shape = shape;
-                }
+                let width = f.feature.stat_width().unwrap_or(1);
+                let mut stats = FeatureStats::of_rows(values, width);
+                stats.count = open.segment.rows();
                 (f.name.clone(), stats)
             })
             .collect();

@@ -10,6 +10,7 @@ pub(crate) mod batch;
 pub(crate) mod cache;
 pub(crate) mod cells;
 mod columns;
+mod hashes;
 mod items;
 mod loader;
 mod order;
@@ -140,6 +141,11 @@ impl Dataset {
     /// Whether there are no frames.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The dataset's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The dataset's head.

@@ -60,7 +60,7 @@ pub(crate) fn patch_text(root: &Path, file: &str, from: &str, to: &str) {
     std::fs::write(root.join(file), text.replacen(from, to, 1)).unwrap();
 }
 
-fn read(path: &Path) -> RecordBatch {
+pub(crate) fn read(path: &Path) -> RecordBatch {
     let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
     let batches: Vec<RecordBatch> = builder
         .with_batch_size(1 << 20)
@@ -72,7 +72,7 @@ fn read(path: &Path) -> RecordBatch {
     batches[0].clone()
 }
 
-fn write(path: &Path, batch: &RecordBatch) {
+pub(crate) fn write(path: &Path, batch: &RecordBatch) {
     let mut writer =
         ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
     writer.write(batch).unwrap();

@@ -93,20 +93,25 @@ pub(crate) fn record(
     episode: u32,
     rows: u32,
 ) -> EpisodeSummary {
+    record_with(recorder, task, episode, rows, |_, frame| frame)
+}
+
+/// The same; `shown` says which frame's picture a camera gives in a frame.
+pub(crate) fn record_with(
+    recorder: &mut Recorder,
+    task: &str,
+    episode: u32,
+    rows: u32,
+    shown: impl Fn(u32, u32) -> u32,
+) -> EpisodeSummary {
     recorder.start_episode(task).unwrap();
     let cameras = recorder.spec().cameras.clone();
     for frame in 0..rows {
-        let frames: Vec<Arc<Frame>> = cameras
-            .iter()
-            .enumerate()
-            .map(|(c, camera)| {
-                Arc::new(counter_frame(
-                    camera.width,
-                    camera.height,
-                    counter(episode, c as u32, frame),
-                ))
-            })
-            .collect();
+        let picture = |(c, camera): (usize, &CameraSpec)| {
+            let number = counter(episode, c as u32, shown(c as u32, frame));
+            Arc::new(counter_frame(camera.width, camera.height, number))
+        };
+        let frames: Vec<Arc<Frame>> = cameras.iter().enumerate().map(picture).collect();
         let state = state(episode, frame);
         let action = state.map(|v| -v);
         let extra = [f64::from(frame) / 30.0 + 0.001, 0.01, 0.02];

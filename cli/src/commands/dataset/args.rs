@@ -30,6 +30,24 @@ pub(super) enum Verb {
     ///
     /// Example: sinew dataset doctor out/pick
     Doctor(Doctor),
+    /// Print the statistics of a dataset; compare them with its data, or compute them anew.
+    ///
+    /// Exit code of --check: 0 the stored values are those of the data, 1 some are wrong.
+    ///
+    /// Example: sinew dataset stats out/pick --check
+    Stats(Stats),
+    /// Say in what two datasets differ: head, tasks, episodes, rows, videos, statistics.
+    ///
+    /// Episodes are matched by what they hold, so one that was inserted or deleted is seen as such.
+    ///
+    /// Exit code: 0 the same, 1 different, 2 one of them cannot be read.
+    ///
+    /// Example: sinew dataset diff out/pick out/pick-clean
+    Diff(Diff),
+    /// Make a page to look at: pictures, joints, timing, findings, statistics; or a Rerun recording.
+    ///
+    /// Example: sinew dataset view out/pick --out pick.html
+    View(View),
     /// Recover what a crashed recording left: the episode that was running becomes one of the dataset.
     ///
     /// Example: sinew dataset repair out/pick
@@ -233,6 +251,62 @@ pub(super) struct Doctor {
     #[arg(long)]
     pub(super) no_pictures: bool,
     /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Stats {
+    /// Folder of the dataset.
+    pub(super) path: PathBuf,
+    /// Compare the stored values, of the dataset and of each episode, with those of the data.
+    #[arg(long, conflicts_with = "write")]
+    pub(super) check: bool,
+    /// Compute all values from the data, exactly, and replace the stored ones.
+    #[arg(long)]
+    pub(super) write: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Diff {
+    /// Folder of one dataset.
+    pub(super) a: PathBuf,
+    /// Folder of the other.
+    pub(super) b: PathBuf,
+    /// Do not decode pictures: videos whose files and encoded frames differ are only said to.
+    #[arg(long)]
+    pub(super) no_pictures: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct View {
+    /// Folder of the dataset.
+    pub(super) path: PathBuf,
+    /// The page to write. Default: the dataset's name with .html, in this folder.
+    #[arg(long, value_name = "FILE", conflicts_with = "rerun")]
+    pub(super) out: Option<PathBuf>,
+    /// Make a Rerun recording instead: a file that ends with .rrd, or `spawn` for the viewer.
+    #[arg(long, value_name = "FILE|spawn")]
+    pub(super) rerun: Option<String>,
+    /// Episodes to show, such as 3,7-9 (both ends included); repeatable. Default: all, as far as the
+    /// page has room.
+    #[arg(long, value_name = "EPISODES")]
+    pub(super) episode: Vec<String>,
+    /// Most megabytes that the page may have.
+    #[arg(
+        long,
+        value_name = "MB",
+        default_value_t = 24,
+        conflicts_with = "rerun"
+    )]
+    pub(super) max_mb: u32,
+    /// Print what was made as JSON.
     #[arg(long)]
     pub(super) json: bool,
 }

@@ -2,13 +2,18 @@
 
 pub(crate) mod args;
 mod convert;
+mod diff;
 mod doctor;
 mod info;
 mod ls;
 mod pack;
+mod progress;
 mod repair;
+mod rerun;
 mod show;
+mod stats;
 mod text;
+mod view;
 
 use crate::failure::usage;
 use anyhow::Result;
@@ -23,6 +28,9 @@ pub(crate) fn dataset(args: &DatasetArgs) -> Result<()> {
         Verb::Ls(args) => ls::ls(args),
         Verb::Show(args) => show::show(args),
         Verb::Doctor(args) => doctor::doctor(args),
+        Verb::Stats(args) => stats::stats(args),
+        Verb::Diff(args) => diff::diff(args),
+        Verb::View(args) => view::view(args),
         Verb::Repair(args) => repair::run(args),
         Verb::Pack(args) => pack::run(args),
         Verb::Convert(args) => convert::run(args),

@@ -250,15 +250,12 @@ impl<'a> Restore<'a> {
         info.total_episodes = self.episodes.len() as u64;
         let meta = self.scratch.join("meta");
         fsio::create_dir(&meta)?;
-        if !self.marks.episodes.is_empty() {
-            let path = EpisodeMarks::path(self.scratch);
-            fsio::write_synced(&path, &self.marks.to_bytes()?)?;
-        }
         let source = Source {
             root: self.scratch.to_owned(),
             info,
             tasks: self.tasks,
             episodes: self.episodes,
+            marks: self.marks,
         };
         Ok((source, self.notes))
     }
