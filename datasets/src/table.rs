@@ -1,6 +1,8 @@
 //! Parquet in and out: durable writing, and reading that bears damaged and hostile files.
 
 use crate::error::{Error, Result};
+use crate::files::{LocalFile, ReadAt};
+use crate::parts::Parts;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
@@ -152,10 +154,20 @@ pub(crate) fn batch(path: &Path, schema: Schema, columns: Vec<ArrayRef>) -> Resu
 pub(crate) fn read(
     path: &Path,
     wanted: impl Fn(&str) -> bool,
+    take: impl FnMut(&RecordBatch) -> Result<()>,
+) -> Result<()> {
+    let file = LocalFile::open(path).map_err(Error::io("open", path))?;
+    read_from(path, Arc::new(file), wanted, take)
+}
+
+/// As [`read`], from a file that is open already. `path` is for messages.
+pub(crate) fn read_from(
+    path: &Path,
+    file: Arc<dyn ReadAt>,
+    wanted: impl Fn(&str) -> bool,
     mut take: impl FnMut(&RecordBatch) -> Result<()>,
 ) -> Result<()> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
-    let bytes = file.metadata().map_err(Error::io("look at", path))?.len();
+    let bytes = file.size();
     if bytes > FILE_LIMIT_BYTES {
         return Err(Error::corrupt(
             path,
@@ -165,19 +177,20 @@ pub(crate) fn read(
     // The decoder is foreign code over foreign bytes. It returns errors for damage that it
     // foresees; for the rest, a panic inside it must not become ours.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        decode(path, file, bytes, &wanted, &mut take)
+        decode(path, Parts::new(file), bytes, &wanted, &mut take)
     }));
     outcome.unwrap_or_else(|_| Err(Error::corrupt(path, "the parquet decoder gave up on it")))
 }
 
 fn decode(
     path: &Path,
-    file: File,
+    file: Parts,
     bytes: u64,
     wanted: &dyn Fn(&str) -> bool,
     take: &mut dyn FnMut(&RecordBatch) -> Result<()>,
 ) -> Result<()> {
-    let broken = |e: &dyn std::fmt::Display| Error::corrupt(path, e.to_string());
+    let source = file.clone();
+    let broken = |e: &dyn std::fmt::Display| source.explain(path, e);
     let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, reader_options())
         .map_err(|e| broken(&e))?;
     check_sizes(path, builder.metadata(), bytes)?;
@@ -209,6 +222,11 @@ pub(crate) fn reader_options() -> ArrowReaderOptions {
         .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll)
         .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll)
         .with_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll)
+}
+
+/// How data files are opened: with the statistics, which say where each frame's row is.
+pub(crate) fn data_options() -> ArrowReaderOptions {
+    reader_options().with_column_stats_policy(ParquetStatisticsPolicy::KeepAll)
 }
 
 /// Refuses files whose own table of contents is impossible, before anything is allocated for it.

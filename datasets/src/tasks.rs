@@ -1,6 +1,7 @@
 //! `meta/tasks.parquet`: the task sentences, numbered by their row.
 
 use crate::error::{Error, Result};
+use crate::files::{Files, LocalFiles};
 use crate::table;
 use arrow_array::{Int64Array, StringArray};
 use arrow_schema::{DataType, Field, Schema};
@@ -8,6 +9,8 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// The file, inside the dataset.
+pub(crate) const TASKS_PATH: &str = "meta/tasks.parquet";
 /// More sentences than any dataset has.
 const TASK_LIMIT: usize = 1_000_000;
 
@@ -18,7 +21,7 @@ pub struct Tasks(Vec<String>);
 impl Tasks {
     /// Where the file is, under the dataset's root.
     pub fn path(root: &Path) -> PathBuf {
-        root.join("meta/tasks.parquet")
+        root.join(TASKS_PATH)
     }
 
     /// Number of `task`, which is added if it is new; and whether it is.
@@ -50,10 +53,17 @@ impl Tasks {
 
     /// Reads the table; rows must be in `task_index` order, as LeRobot looks them up by position.
     pub fn read(root: &Path) -> Result<Self> {
+        Self::read_from(root, &LocalFiles::new(root))
+    }
+
+    /// As [`Self::read`], from `files`; `root` is the dataset's name in messages.
+    pub(crate) fn read_from(root: &Path, files: &dyn Files) -> Result<Self> {
         let path = Self::path(root);
+        let file = files.open(Path::new(TASKS_PATH));
         let mut tasks = Vec::new();
-        table::read(
+        table::read_from(
             &path,
+            file.map_err(Error::io("open", &path))?,
             |_| true,
             |batch| {
                 let numbers = table::integers(&path, batch, "task_index")?;

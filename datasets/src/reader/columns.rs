@@ -4,23 +4,21 @@
 //! one picture stored in a parquet file does not cost the decoding of its episode's others.
 
 use super::cache::ByteCache;
+use super::groups::{Groups, Run};
 use crate::error::{Error, Result};
 use crate::files::{Files, ReadAt};
 use crate::info::{FileIndex, Info};
+use crate::parts::Parts;
 use crate::table;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef};
-use bytes::Bytes;
 use lru::LruCache;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
-use parquet::errors::ParquetError;
-use parquet::file::reader::{ChunkReader, Length};
-use std::io::{self, BufReader, Read};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Data files whose table of contents is kept.
@@ -29,6 +27,8 @@ const OPEN_FILES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 const BLOCK_BYTES: u64 = 4 << 20;
 /// Most rows of a block.
 const BLOCK_ROWS: u64 = 1 << 16;
+/// Column chunks up to this size are read at once: what is not needed of them now is needed soon.
+const PREPARE_BYTES: u64 = 8 << 20;
 /// Most bytes that a damaged block may claim by repeating its largest value.
 const BLOCK_CLAIM_BYTES: u64 = 1 << 30;
 
@@ -60,12 +60,11 @@ pub(crate) struct DataFile {
     /// Inside the dataset.
     pub(crate) path: PathBuf,
     at: FileIndex,
-    file: Source,
+    file: Parts,
     metadata: ArrowReaderMetadata,
-    /// First row of each row group, and after the last.
-    groups: Vec<u64>,
-    /// Where rows of consecutive dataset-wide numbers are: (first number, first row, rows).
-    runs: Vec<(u64, u64, u64)>,
+    /// The column `index`.
+    index: usize,
+    groups: Groups,
 }
 
 impl Columns {
@@ -85,7 +84,8 @@ impl Columns {
         }
         let path = info.data_file(at)?;
         let file = self.files.open(&path).map_err(Error::io("open", &path))?;
-        let file = Arc::new(guarded(&path.clone(), || DataFile::open(path, at, file))?);
+        let file = guarded(&path.clone(), || DataFile::open(path, at, file))?;
+        let file = Arc::new(file);
         lock().push(at, file.clone());
         Ok(file)
     }
@@ -93,7 +93,7 @@ impl Columns {
     /// The cell of `column` in the row of the file.
     pub(crate) fn cell(&self, file: &DataFile, column: usize, row: u64) -> Result<Cell> {
         let group = file.group_of(row)?;
-        let start = file.groups[group];
+        let (start, end) = file.groups.rows(group);
         let rows = file.block_rows(group, column);
         let number = (row - start) / rows;
         let key = (file.at, group, column, number);
@@ -101,7 +101,7 @@ impl Columns {
             Some(block) => block,
             None => {
                 let first = number * rows;
-                let count = rows.min(file.groups[group + 1] - start - first);
+                let count = rows.min(end - start - first);
                 let array = guarded(&file.path, || file.read(group, column, first, count))?;
                 let bytes = array.get_array_memory_size() as u64;
                 let block = Arc::new(Block {
@@ -119,7 +119,7 @@ impl Columns {
 
 /// Runs the parquet decoder, which is foreign code over foreign bytes: it returns errors for
 /// damage that it foresees, and for the rest a panic inside it must not become ours.
-fn guarded<T>(path: &std::path::Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let outcome = catch_unwind(AssertUnwindSafe(work));
     outcome.unwrap_or_else(|_| Err(Error::corrupt(path, "the parquet decoder gave up on it")))
 }
@@ -127,35 +127,26 @@ fn guarded<T>(path: &std::path::Path, work: impl FnOnce() -> Result<T>) -> Resul
 impl DataFile {
     fn open(path: PathBuf, at: FileIndex, file: Arc<dyn ReadAt>) -> Result<Self> {
         let size = file.size();
-        let file = Source(file);
-        let metadata = ArrowReaderMetadata::load(&file, table::reader_options())
-            .map_err(|e| Error::corrupt(&path, e.to_string()))?;
+        let file = Parts::new(file);
+        let metadata = ArrowReaderMetadata::load(&file, table::data_options())
+            .map_err(|e| file.explain(&path, &e))?;
         table::check_sizes(&path, metadata.metadata(), size)?;
-        let mut groups = vec![0_u64];
-        for group in metadata.metadata().row_groups() {
-            let end = groups.last().copied().unwrap_or(0);
-            let end = end.checked_add(group.num_rows() as u64);
-            groups.push(end.ok_or_else(|| Error::corrupt(&path, "too many rows"))?);
-        }
-        let mut opened = Self {
+        let index = position(&path, &metadata, "index")?;
+        let groups = Groups::new(metadata.metadata(), index)
+            .ok_or_else(|| Error::corrupt(&path, "too many rows"))?;
+        Ok(Self {
             path,
             at,
             file,
             metadata,
+            index,
             groups,
-            runs: Vec::new(),
-        };
-        opened.runs = opened.find_runs()?;
-        Ok(opened)
+        })
     }
 
     /// Number of the column `name`.
     pub(crate) fn column(&self, name: &str) -> Result<usize> {
-        let fields = self.metadata.schema().fields();
-        fields
-            .iter()
-            .position(|f| f.name() == name)
-            .ok_or_else(|| Error::corrupt(&self.path, format!("column {name} is missing")))
+        position(&self.path, &self.metadata, name)
     }
 
     /// The row that holds the frame with the dataset-wide number `index`.
@@ -163,32 +154,37 @@ impl DataFile {
     /// Files of other tools may hold rows of no episode, so that a row's place does not follow from
     /// the episode table alone.
     pub(crate) fn row_of(&self, index: u64) -> Result<u64> {
-        let after = self.runs.partition_point(|(first, ..)| *first <= index);
-        let run = after.checked_sub(1).map(|run| self.runs[run]);
-        run.filter(|(first, _, rows)| index - first < *rows)
-            .map(|(first, row, _)| row + (index - first))
-            .ok_or_else(|| {
-                Error::corrupt(
-                    &self.path,
-                    format!(
-                        "the row with index {index} is missing, which the episode table places here"
-                    ),
-                )
-            })
+        for group in self.groups.holding(index) {
+            let runs = self
+                .groups
+                .runs(group, || guarded(&self.path, || self.find_runs(group)))?;
+            let after = runs.partition_point(|run| run.number <= index);
+            let run = after.checked_sub(1).map(|run| runs[run]);
+            if let Some(run) = run.filter(|run| index - run.number < run.rows) {
+                return Ok(run.row + (index - run.number));
+            }
+        }
+        Err(Error::corrupt(
+            &self.path,
+            format!("the row with index {index} is missing, which the episode table places here"),
+        ))
     }
 
-    fn find_runs(&self) -> Result<Vec<(u64, u64, u64)>> {
-        let column = self.column("index")?;
-        let mut runs: Vec<(u64, u64, u64)> = Vec::new();
-        let total = self.groups.last().copied().unwrap_or(0);
-        let mut row = 0_u64;
+    /// The consecutive numbers in a row group's column `index`, in their order.
+    fn find_runs(&self, group: usize) -> Result<Vec<Run>> {
+        let broken = |e: &dyn std::fmt::Display| self.file.explain(&self.path, e);
+        self.prepare(group, self.index);
+        let mut runs: Vec<Run> = Vec::new();
+        let (start, end) = self.groups.rows(group);
+        let mut row = start;
         let reader = self
-            .builder(column)
+            .builder(self.index)
+            .with_row_groups(vec![group])
             .with_batch_size(BLOCK_ROWS as usize)
             .build()
-            .map_err(|e| Error::corrupt(&self.path, e.to_string()))?;
+            .map_err(|e| broken(&e))?;
         for batch in reader {
-            let batch = batch.map_err(|e| Error::corrupt(&self.path, e.to_string()))?;
+            let batch = batch.map_err(|e| broken(&e))?;
             let numbers = batch.column(0).as_primitive_opt::<Int64Type>();
             let numbers = numbers
                 .filter(|n| n.null_count() == 0)
@@ -198,18 +194,24 @@ impl DataFile {
                     Error::corrupt(&self.path, format!("column index holds {number}"))
                 })?;
                 match runs.last_mut() {
-                    Some((first, _, rows)) if first.checked_add(*rows) == Some(number) => {
-                        *rows += 1
-                    }
-                    _ => runs.push((number, row, 1)),
+                    Some(run) if run.number.checked_add(run.rows) == Some(number) => run.rows += 1,
+                    _ => runs.push(Run {
+                        number,
+                        row,
+                        rows: 1,
+                    }),
                 }
                 row += 1;
             }
         }
-        if row != total {
+        if row != end {
             return Err(Error::corrupt(
                 &self.path,
-                format!("{row} rows are there, but the file claims {total}"),
+                format!(
+                    "{} rows are there, but the file claims {}",
+                    row - start,
+                    end - start
+                ),
             ));
         }
         runs.sort_unstable();
@@ -218,11 +220,20 @@ impl DataFile {
     }
 
     fn group_of(&self, row: u64) -> Result<usize> {
-        let after = self.groups.partition_point(|first| *first <= row);
-        if after == 0 || after >= self.groups.len() {
-            return Err(Error::corrupt(&self.path, format!("row {row} is missing")));
+        let found = self.groups.of_row(row);
+        found.ok_or_else(|| Error::corrupt(&self.path, format!("row {row} is missing")))
+    }
+
+    /// Says that a column of a row group is read next.
+    fn prepare(&self, group: usize, column: usize) {
+        let chunks = self.metadata.metadata().row_group(group).columns();
+        let roots = self.metadata.parquet_schema();
+        for (leaf, chunk) in chunks.iter().enumerate() {
+            let (offset, length) = chunk.byte_range();
+            if roots.get_column_root_idx(leaf) == column && length <= PREPARE_BYTES {
+                self.file.prepare(offset, length);
+            }
         }
-        Ok(after - 1)
     }
 
     /// Rows of one block of `column` in a row group.
@@ -239,7 +250,7 @@ impl DataFile {
         aimed.min(claimable).clamp(1, BLOCK_ROWS.min(rows))
     }
 
-    fn builder(&self, column: usize) -> ParquetRecordBatchReaderBuilder<Source> {
+    fn builder(&self, column: usize) -> ParquetRecordBatchReaderBuilder<Parts> {
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), [column]);
         ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
             .with_projection(mask)
@@ -247,7 +258,8 @@ impl DataFile {
 
     /// `count` rows of a column, from row `first` of the row group on.
     fn read(&self, group: usize, column: usize, first: u64, count: u64) -> Result<ArrayRef> {
-        let broken = |e: &dyn std::fmt::Display| Error::corrupt(&self.path, e.to_string());
+        let broken = |e: &dyn std::fmt::Display| self.file.explain(&self.path, e);
+        self.prepare(group, column);
         let mut reader = self
             .builder(column)
             .with_row_groups(vec![group])
@@ -264,49 +276,9 @@ impl DataFile {
     }
 }
 
-/// A dataset's file as the parquet reader wants it.
-#[derive(Debug, Clone)]
-struct Source(Arc<dyn ReadAt>);
-
-impl Length for Source {
-    fn len(&self) -> u64 {
-        self.0.size()
-    }
-}
-
-impl ChunkReader for Source {
-    type T = BufReader<Rest>;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        let file = self.0.clone();
-        // Page headers are small; the pages themselves come through get_bytes.
-        Ok(BufReader::with_capacity(4096, Rest { file, at: start }))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        let end = start.checked_add(length as u64);
-        if end.is_none_or(|end| end > self.0.size()) {
-            return Err(ParquetError::EOF("a page lies outside the file".into()));
-        }
-        let mut bytes = vec![0; length];
-        self.0.read_at(start, &mut bytes)?;
-        Ok(bytes.into())
-    }
-}
-
-/// The rest of a file, in order.
-#[derive(Debug)]
-struct Rest {
-    file: Arc<dyn ReadAt>,
-    at: u64,
-}
-
-impl Read for Rest {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let left = self.file.size().saturating_sub(self.at);
-        let count = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.file.read_at(self.at, &mut into[..count])?;
-        self.at += count as u64;
-        Ok(count)
-    }
+/// Number of the column `name`.
+fn position(path: &Path, metadata: &ArrowReaderMetadata, name: &str) -> Result<usize> {
+    let fields = metadata.schema().fields();
+    let found = fields.iter().position(|f| f.name() == name);
+    found.ok_or_else(|| Error::corrupt(path, format!("column {name} is missing")))
 }
