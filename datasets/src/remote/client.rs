@@ -84,7 +84,7 @@ impl Client {
     pub(super) fn new(options: &HubOptions) -> Result<Self> {
         let endpoint = options.endpoint.trim_end_matches('/');
         let endpoint = Url::parse(endpoint).ok_or_else(|| Error::Hub {
-            place: readable_endpoint(endpoint),
+            place: format!("`{}`", readable_endpoint(endpoint)),
             fault: HubFault::Name,
             problem: "this is no address of a hub; set HF_ENDPOINT to something like https://huggingface.co".into(),
         })?;
@@ -255,14 +255,7 @@ impl Client {
                 return Err(self.refusal(&answer));
             }
             let next = next_page(&answer)?;
-            let mut bytes = Vec::new();
-            let mut body = answer.body.into_reader().take(limit + 1);
-            body.read_to_end(&mut bytes).map_err(Fault::broken)?;
-            if bytes.len() as u64 > limit {
-                return Err(Fault::protocol(format!(
-                    "the hub answers with more than {limit} bytes of JSON"
-                )));
-            }
+            let bytes = whole_body(answer, limit)?;
             let parsed = serde_json::from_slice(&bytes);
             let parsed = parsed.map_err(|e| {
                 let host = url.host();
@@ -299,6 +292,24 @@ fn root_certificates() -> RootCerts {
     } else {
         RootCerts::Specific(SYSTEM.clone())
     }
+}
+
+/// A body of at most `limit` bytes.
+fn whole_body(answer: Answer<'_>, limit: u64) -> std::result::Result<Vec<u8>, Fault> {
+    let announced = answer.body.content_length();
+    let mut bytes = Vec::new();
+    let mut body = answer.body.into_reader().take(limit + 1);
+    body.read_to_end(&mut bytes).map_err(Fault::broken)?;
+    let read = bytes.len() as u64;
+    if read > limit {
+        return Err(Fault::protocol(format!(
+            "the hub answers with more than {limit} bytes of JSON"
+        )));
+    }
+    if announced.is_some_and(|announced| read < announced) {
+        return Err(Fault::broken("the hub ended its answer early"));
+    }
+    Ok(bytes)
 }
 
 /// Reads what is left of a short body, so that its connection can be used again.

@@ -75,7 +75,10 @@ impl Dataset {
         let shelf = shelf::Shelf::new(&hub);
         shelf.fill(&hub, options.connections)?;
         let root = hub.root();
-        Self::open_with(&root, std::sync::Arc::new(files::HubFiles::new(hub, shelf)))
+        let files = files::HubFiles::new(hub, shelf.clone());
+        let dataset = Self::open_with(&root, std::sync::Arc::new(files))?;
+        shelf.seal()?;
+        Ok(dataset)
     }
 }
 

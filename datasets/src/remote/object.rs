@@ -25,6 +25,8 @@ pub(super) struct Object {
     /// What the hub says identifies the contents.
     tag: String,
     place: Mutex<Place>,
+    /// Held by the thread that asks for a new address, so that the others wait for it.
+    renewing: Mutex<()>,
 }
 
 /// Where the bytes come from at present.
@@ -52,6 +54,7 @@ impl Object {
             size: found.size,
             tag: found.tag,
             place: Mutex::new(found.place),
+            renewing: Mutex::new(()),
         })
     }
 
@@ -70,8 +73,12 @@ impl Object {
             .clone()
     }
 
-    fn set_place(&self, place: Place) {
-        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = place;
+    /// Notes the ETag of the server at `place`, unless the file comes from elsewhere by now.
+    fn learn(&self, place: &Place, entity: Option<String>) {
+        let mut now = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.url == place.url {
+            now.entity = entity;
+        }
     }
 
     /// The bytes in `range`, which is not empty and lies inside the file. What has arrived when a
@@ -82,7 +89,8 @@ impl Object {
         let mut counted = 0;
         hub.client.persist(&hub.place(&self.path), |tries| {
             let rest = range.start + got.len() as u64..range.end;
-            let fault = match self.fetch_once(hub, rest, &mut got) {
+            let place = self.place();
+            let fault = match self.fetch_once(hub, &place, rest, &mut got) {
                 Ok(()) if got.len() == length => return Ok(()),
                 Ok(()) => Fault::broken("the server ended its answer early"),
                 Err(fault) => fault,
@@ -92,21 +100,21 @@ impl Object {
                 tries.renew();
             }
             if matches!(fault, Fault::Expired(_)) {
-                self.resolve_again(hub)?;
+                self.renew(hub, &place)?;
             }
             Err(fault)
         })?;
         Ok(got)
     }
 
-    /// Asks once for `range` and appends what comes of it.
+    /// Asks `place` once for `range` and appends what comes of it.
     fn fetch_once(
         &self,
         hub: &Hub,
+        place: &Place,
         range: Range<u64>,
         got: &mut Vec<u8>,
     ) -> std::result::Result<(), Fault> {
-        let place = self.place();
         let answer = hub.client.ask(&Ask {
             url: &place.url,
             head: false,
@@ -115,10 +123,10 @@ impl Object {
             if_range: place.entity.clone().filter(|tag| !tag.starts_with("W/")),
             away: Away::Follow,
         })?;
-        let length = self.check(hub, &answer, &place, &range)?;
+        let length = self.check(hub, &answer, place, &range)?;
         let entity = text(&answer.headers, header::ETAG.as_str());
         if place.entity.is_none() && entity.is_some() {
-            self.set_place(Place { entity, ..place });
+            self.learn(place, entity);
         }
         let mut body = answer.body.into_reader();
         let read = body.by_ref().take(length).read_to_end(got);
@@ -136,10 +144,6 @@ impl Object {
         place: &Place,
         range: &Range<u64>,
     ) -> std::result::Result<u64, Fault> {
-        let changed = || {
-            let words = "the file has changed while it was read; open the dataset again";
-            Fault::Lasting(HubFault::Changed, words.into())
-        };
         let at_home = answer.url.origin() == hub.client.endpoint().origin();
         match answer.status {
             StatusCode::PARTIAL_CONTENT | StatusCode::OK => {}
@@ -194,8 +198,7 @@ impl Object {
         let length = text(&answer.headers, header::CONTENT_LENGTH.as_str());
         let length: Option<u64> = length.and_then(|l| l.parse().ok());
         if length.is_some_and(|length| length != self.size) {
-            let words = "the file has changed while it was read; open the dataset again";
-            return Err(Fault::Lasting(HubFault::Changed, words.into()));
+            return Err(changed());
         }
         if range.start == 0 {
             return Ok(range.end);
@@ -206,25 +209,27 @@ impl Object {
         )))
     }
 
-    fn resolve_again(&self, hub: &Hub) -> std::result::Result<(), Fault> {
-        let found = resolve(hub, &self.path)?;
-        if found.tag != self.tag || found.size != self.size {
-            return Err(Fault::Lasting(
-                HubFault::Changed,
-                "the file has changed while it was read; open the dataset again".into(),
-            ));
+    /// Gets a new address instead of `expired`, unless another thread has done so.
+    fn renew(&self, hub: &Hub, expired: &Place) -> std::result::Result<(), Fault> {
+        let _alone = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.place().url != expired.url {
+            return Ok(());
         }
-        let before = self.place();
-        let entity = found.place.entity.or_else(|| {
-            let same_server = before.url.origin() == found.place.url.origin();
-            before.entity.filter(|_| same_server)
-        });
-        self.set_place(Place {
-            entity,
-            url: found.place.url,
-        });
+        let mut found = resolve(hub, &self.path)?;
+        if found.tag != self.tag || found.size != self.size {
+            return Err(changed());
+        }
+        if found.place.url.origin() == expired.url.origin() {
+            found.place.entity = found.place.entity.or_else(|| self.place().entity);
+        }
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = found.place;
         Ok(())
     }
+}
+
+fn changed() -> Fault {
+    let words = "the file has changed while it was read; open the dataset again";
+    Fault::Lasting(HubFault::Changed, words.into())
 }
 
 /// Asks the hub where a file is.

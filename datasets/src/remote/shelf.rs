@@ -30,7 +30,7 @@ const PART_BYTES: u64 = 64 * BLOCK_BYTES;
 static STAGED: AtomicUsize = AtomicUsize::new(0);
 
 /// The folder of a dataset's metadata at one commit.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Shelf {
     root: PathBuf,
 }
@@ -53,10 +53,9 @@ impl Shelf {
         LocalFiles::new(&self.root)
     }
 
-    /// Fetches what is not here yet.
+    /// Fetches what is not here yet; [`Self::seal`] says afterwards that it can be read.
     pub(super) fn fill(&self, hub: &Hub, connections: usize) -> Result<()> {
-        let complete = self.root.join(COMPLETE);
-        if complete.is_file() {
+        if self.root.join(COMPLETE).is_file() {
             return Ok(());
         }
         // The head first: it says whether this is a dataset that can be read at all.
@@ -65,6 +64,15 @@ impl Shelf {
         let info = Info::read_from(&hub.root(), &self.files())?;
         if info.total_episodes > 0 {
             self.fill_tables(hub, connections)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that nothing is missing, so that nothing is asked for again.
+    pub(super) fn seal(&self) -> Result<()> {
+        let complete = self.root.join(COMPLETE);
+        if complete.is_file() {
+            return Ok(());
         }
         fsio::replace(&complete, b"")
     }
