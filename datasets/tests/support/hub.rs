@@ -2,38 +2,21 @@
 //! store on another port as a content network does, counts what is asked, and fails on demand.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+#[path = "hub_wire.rs"]
+mod wire;
+
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs;
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-/// Who was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Host {
-    Hub,
-    Store,
-}
-
-/// A request, and what it cost.
-#[derive(Debug, Clone)]
-pub(crate) struct Asked {
-    pub(crate) host: Host,
-    pub(crate) method: String,
-    /// Path and query.
-    pub(crate) target: String,
-    pub(crate) range: Option<(u64, u64)>,
-    pub(crate) if_range: Option<String>,
-    pub(crate) authorization: Option<String>,
-    /// Bytes of the answer's body.
-    pub(crate) sent: u64,
-}
+use wire::{Answer, content, decoded, read_request};
+pub(crate) use wire::{Asked, Host};
 
 /// How an answer goes wrong.
 #[derive(Debug, Clone)]
@@ -108,40 +91,6 @@ struct Shared {
     connections: AtomicU32,
     tags: Mutex<HashMap<PathBuf, String>>,
     stop: AtomicBool,
-}
-
-/// An answer before it is sent.
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn new(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
-    }
-
-    fn with(mut self, name: &str, value: impl ToString) -> Self {
-        self.headers.push((name.to_owned(), value.to_string()));
-        self
-    }
-
-    fn json(value: &Value) -> Self {
-        let mut answer = Self::new(200).with("Content-Type", "application/json");
-        answer.body = value.to_string().into_bytes();
-        answer
-    }
-
-    fn error(status: u16, code: &str) -> Self {
-        let mut answer = Self::new(status).with("X-Error-Code", code);
-        answer.body = json!({ "error": code }).to_string().into_bytes();
-        answer
-    }
 }
 
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -378,38 +327,6 @@ fn spoil(answer: &mut Answer, trouble: &Option<Trouble>, stream: &mut TcpStream)
     true
 }
 
-fn read_request(reader: &mut impl BufRead, host: Host) -> Option<Asked> {
-    let mut line = String::new();
-    reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
-    let mut parts = line.split_whitespace();
-    let (method, target) = (parts.next()?.to_owned(), parts.next()?.to_owned());
-    let mut headers = HashMap::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(':') else {
-            break;
-        };
-        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-    }
-    if let Some(length) = headers.get("content-length").and_then(|l| l.parse().ok()) {
-        std::io::copy(&mut reader.take(length), &mut std::io::sink()).ok()?;
-    }
-    let range = headers.get("range").and_then(|r| {
-        let (first, last) = r.strip_prefix("bytes=")?.split_once('-')?;
-        Some((first.parse().ok()?, last.parse().unwrap_or(u64::MAX)))
-    });
-    Some(Asked {
-        host,
-        method,
-        target,
-        range,
-        if_range: headers.remove("if-range"),
-        authorization: headers.remove("authorization"),
-        sent: 0,
-    })
-}
-
 impl Shared {
     fn trouble(&self, asked: &Asked) -> Option<Trouble> {
         let mut rules = self.rules.lock().unwrap();
@@ -574,44 +491,6 @@ impl Shared {
     }
 }
 
-/// A file, or the part of it that was asked for.
-fn content(asked: &Asked, path: &Path, tag: &str, trouble: &Option<Trouble>) -> Answer {
-    let file = File::open(path).unwrap();
-    let size = file.metadata().unwrap().len();
-    let part = |first: u64, end: u64| {
-        let mut bytes = vec![0; (end - first) as usize];
-        file.read_exact_at(&mut bytes, first).unwrap();
-        bytes
-    };
-    let head = |status| {
-        Answer::new(status)
-            .with("ETag", tag)
-            .with("Accept-Ranges", "bytes")
-    };
-    let other_file = asked.if_range.as_ref().is_some_and(|t| t != tag);
-    let whole = matches!(trouble, Some(Trouble::Whole)) || other_file;
-    let Some((first, last)) = asked.range.filter(|_| !whole) else {
-        let mut answer = head(200);
-        if asked.method == "HEAD" {
-            answer = answer.with("Content-Length", size);
-        } else {
-            answer.body = part(0, size);
-        }
-        return answer;
-    };
-    if first >= size {
-        return head(416).with("Content-Range", format!("bytes */{size}"));
-    }
-    let last = last.min(size - 1);
-    let shift = u64::from(matches!(trouble, Some(Trouble::OtherBytes)));
-    let mut answer = head(206).with(
-        "Content-Range",
-        format!("bytes {}-{}/{size}", first + shift, last),
-    );
-    answer.body = part(first + shift, last + 1);
-    answer
-}
-
 fn refs(served: &Served) -> Value {
     let named = |kind: &str, name: &String| json!({ "name": name, "ref": format!("refs/{kind}/{name}"), "targetCommit": served.commit });
     let tags: Vec<Value> = served.tags.iter().map(|t| named("tags", t)).collect();
@@ -644,23 +523,4 @@ fn all_files(root: &Path, inside: &str) -> BTreeMap<String, u64> {
         }
     }
     found
-}
-
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let hex = (*first == b'%').then(|| std::str::from_utf8(after.get(..2)?).ok());
-        match hex.flatten().and_then(|h| u8::from_str_radix(h, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap()
 }
