@@ -4,7 +4,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/sinew-target
 export PATH := $(PATH):$(or $(SINEW_PEERS),$(HOME)/.cache/sinew-peers)/light/bin
 SINEW := $(CARGO_TARGET_DIR)/debug/sinew
 # Everything but Rerun (`sinew --features view`), which `make interop` builds.
-ALL := --workspace --features sinew/default,sinew-runtime/topics,sinew-datasets/gstreamer
+ALL := --workspace --features sinew/default,sinew-runtime/topics,sinew-datasets/gstreamer,sinew-datasets/remote
 
 .PHONY: demo test interop lint fuzz docs bench build setup
 

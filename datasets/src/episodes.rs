@@ -1,7 +1,7 @@
 //! `meta/episodes/**.parquet`: where each episode's rows and frames are, and its statistics.
 
 use crate::error::{Error, Result};
-use crate::files::{LocalFile, ReadAt};
+use crate::files::{Files, LocalFiles, ReadAt};
 use crate::info::{EPISODES_PATH, FileIndex, Info, render};
 use crate::stats::{FeatureStats, Stats, VALUE_NAMES};
 use crate::table;
@@ -13,8 +13,8 @@ use arrow_schema::{Field, Schema};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Files in one folder level of `meta/episodes` that are looked at.
-const FOLDER_LIMIT: usize = 100_000;
+/// The folder of the episode files, inside the dataset.
+pub(crate) const EPISODES_FOLDER: &str = "meta/episodes";
 
 /// Where one camera's frames of an episode are.
 #[derive(Debug, Clone, PartialEq)]
@@ -147,19 +147,30 @@ fn lists_of(path: &Path, values: ArrayRef, length: usize) -> Result<ArrayRef> {
 /// Reads the whole episode table of a dataset, at most `info.total_episodes` rows: what lies
 /// beyond was never committed.
 pub(crate) fn read_all(root: &Path, info: &Info, with_stats: bool) -> Result<Vec<Episode>> {
+    read_from(root, &LocalFiles::new(root), info, with_stats)
+}
+
+/// As [`read_all`], from `files`; `root` is the dataset's name in messages.
+pub(crate) fn read_from(
+    root: &Path,
+    files: &dyn Files,
+    info: &Info,
+    with_stats: bool,
+) -> Result<Vec<Episode>> {
     let mut episodes: Vec<Episode> = Vec::new();
     if info.total_episodes == 0 {
         return Ok(episodes);
     }
-    for path in files(root)? {
-        let file = LocalFile::open(&path).map_err(Error::io("open", &path))?;
-        read_from(&path, Arc::new(file), info, with_stats, &mut episodes)?;
+    for file in in_order(root, files)? {
+        let path = root.join(&file);
+        let file = files.open(&file).map_err(Error::io("open", &path))?;
+        read_file(&path, file, info, with_stats, &mut episodes)?;
         if episodes.len() as u64 == info.total_episodes {
             return Ok(episodes);
         }
     }
     Err(Error::corrupt(
-        &root.join("meta/episodes"),
+        &root.join(EPISODES_FOLDER),
         format!(
             "{} episodes found, but info.json counts {}",
             episodes.len(),
@@ -170,7 +181,7 @@ pub(crate) fn read_all(root: &Path, info: &Info, with_stats: bool) -> Result<Vec
 
 /// Adds the rows of one episode file that is open to `episodes`, up to `info.total_episodes`.
 /// `path` is for messages.
-pub(crate) fn read_from(
+pub(crate) fn read_file(
     path: &Path,
     file: Arc<dyn ReadAt>,
     info: &Info,
@@ -198,28 +209,22 @@ pub(crate) fn read_from(
 }
 
 /// All episode files in the order in which LeRobot reads them.
-pub(crate) fn files(root: &Path) -> Result<Vec<PathBuf>> {
-    let top = root.join("meta/episodes");
-    let mut found = Vec::new();
-    for chunk in list_dir(&top)? {
-        if chunk.is_dir() {
-            found.extend(
-                list_dir(&chunk)?
-                    .into_iter()
-                    .filter(|p| p.extension().is_some_and(|e| e == "parquet")),
-            );
-        }
-    }
+fn in_order(root: &Path, files: &dyn Files) -> Result<Vec<PathBuf>> {
+    let folder = Path::new(EPISODES_FOLDER);
+    let listed = files.list(folder);
+    let listed = listed.map_err(Error::io("list", &root.join(folder)))?;
+    let mut found: Vec<PathBuf> = listed.into_iter().map(|entry| entry.path).collect();
+    found.retain(|path| is_episode_file(path));
     found.sort();
     Ok(found)
 }
 
-fn list_dir(dir: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(dir).map_err(Error::io("list", dir))?;
-    entries
-        .take(FOLDER_LIMIT)
-        .map(|e| e.map(|e| e.path()).map_err(Error::io("list", dir)))
-        .collect()
+/// Whether this is `meta/episodes/<folder>/<name>.parquet`.
+pub(crate) fn is_episode_file(path: &Path) -> bool {
+    let levels = path
+        .strip_prefix(EPISODES_FOLDER)
+        .map(|rest| rest.components().count());
+    levels == Ok(2) && path.extension().is_some_and(|e| e == "parquet")
 }
 
 /// LeRobot looks episodes up by row position, so gaps and overlaps silently shift everything.

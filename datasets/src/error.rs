@@ -121,6 +121,24 @@ pub enum Error {
         /// The episode's task sentence.
         task: String,
     },
+    /// A dataset on a hub cannot be read.
+    #[error("{place}: {problem}")]
+    Hub {
+        /// Name of the dataset, or of a file in it.
+        place: String,
+        /// What kind of trouble it is.
+        fault: HubFault,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// This build reads no datasets on hubs.
+    #[error(
+        "{name}: this program was built without hubs; build with the feature `remote`, or download the dataset and give its folder"
+    )]
+    NoHub {
+        /// Name of the dataset.
+        name: String,
+    },
     /// Somebody else records here.
     #[error("{} is being recorded by another process; stop it or choose another folder", root.display())]
     Locked {
@@ -183,13 +201,46 @@ pub enum Error {
     },
 }
 
+/// Why a dataset on a hub cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HubFault {
+    /// The dataset's name or the hub's address is no such thing.
+    Name,
+    /// The hub cannot be reached, or the connection broke again and again.
+    Offline,
+    /// Access is denied, or must be asked for.
+    Login,
+    /// There is no such dataset, or it is private.
+    NotFound,
+    /// The dataset has no such branch, tag or commit.
+    Revision,
+    /// The dataset has no such file.
+    File,
+    /// What is there is no LeRobot dataset.
+    NoDataset,
+    /// It is a LeRobot dataset of a version that is not read here.
+    Version,
+    /// The hub is overloaded or wants fewer requests.
+    Busy,
+    /// A file changed while it was read.
+    Changed,
+    /// The server does not answer as a hub does.
+    Protocol,
+    /// There is no place to keep metadata in.
+    Cache,
+}
+
 impl Error {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
+        // A hub's files fail with an error of this crate inside, which says it better.
+        move |source| match source.downcast::<Self>() {
+            Ok(own) => own,
+            Err(source) => Self::Io {
+                action,
+                path,
+                source,
+            },
         }
     }
 

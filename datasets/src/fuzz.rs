@@ -60,7 +60,7 @@ pub fn info(bytes: &[u8]) {
 
 /// `meta/tasks.parquet`.
 pub fn tasks(bytes: &[u8]) {
-    let _ = Tasks::read_from(here(), Arc::new(bytes.to_vec()));
+    let _ = Tasks::read_file(here(), Arc::new(bytes.to_vec()));
 }
 
 /// A file of `meta/episodes`.
@@ -73,7 +73,7 @@ pub fn episodes(bytes: &[u8]) {
     });
     for with_stats in [false, true] {
         let mut found = Vec::new();
-        let _ = episodes::read_from(
+        let _ = episodes::read_file(
             here(),
             Arc::new(bytes.to_vec()),
             info,

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::features::Features;
-use crate::fsio;
+use crate::files::{Files, LocalFiles, read_whole};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::{Component, Path, PathBuf};
@@ -18,6 +18,8 @@ pub(crate) const EPISODES_PATH: &str =
     "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet";
 /// Files in one chunk folder.
 pub const CHUNKS_SIZE: u64 = 1000;
+/// The file, inside the dataset.
+pub(crate) const INFO_PATH: &str = "meta/info.json";
 /// More than any real `info.json`; a stranger's may be anything.
 const INFO_LIMIT_BYTES: u64 = 16 << 20;
 
@@ -85,13 +87,19 @@ impl Info {
 
     /// Where the file is, under the dataset's root.
     pub fn path(root: &Path) -> PathBuf {
-        root.join("meta/info.json")
+        root.join(INFO_PATH)
     }
 
     /// Reads and checks `meta/info.json`.
     pub fn read(root: &Path) -> Result<Self> {
+        Self::read_from(root, &LocalFiles::new(root))
+    }
+
+    /// As [`Self::read`], from `files`; `root` is the dataset's name in messages.
+    pub(crate) fn read_from(root: &Path, files: &dyn Files) -> Result<Self> {
         let path = Self::path(root);
-        Self::parse(&path, &fsio::read_limited(&path, INFO_LIMIT_BYTES)?)
+        let bytes = read_whole(root, files, Path::new(INFO_PATH), INFO_LIMIT_BYTES)?;
+        Self::parse(&path, &bytes)
     }
 
     /// As [`Self::read`], from the file's contents. `path` is for messages.

@@ -8,13 +8,15 @@
 //! holds.
 //!
 //! Reading: [`Dataset`] opens the metadata → [`Reader`] gives any frame or window of frames, numbers
-//! from parquet and pictures from MP4 → [`Loader`] reads ahead for training.
+//! from parquet and pictures from MP4 → [`Loader`] reads ahead for training. Where the files lie is
+//! behind [`Files`]: a folder, or a repository on a hub (`remote/`).
 //!
 //! Read first: `recorder.rs` for what an episode is on disk, then `info.rs` and `features.rs` for
 //! the format's head. The layout is LeRobot's at every moment after an episode is saved.
 //!
-//! Features: `gstreamer` for cameras; without it the types exist and refuse cameras. `interop`
-//! enables the tests that need the real lerobot package.
+//! Features: `gstreamer` for cameras; without it the types exist and refuse cameras. `remote` for
+//! datasets on a hub; without it their names are refused. `interop` enables the tests that need the
+//! real lerobot package.
 
 pub mod convert;
 mod data;
@@ -32,8 +34,10 @@ pub mod fuzz;
 mod info;
 mod journal;
 pub mod mp4;
+mod parts;
 pub(crate) mod reader;
 mod recorder;
+mod remote;
 mod repair;
 pub mod report;
 mod resume;
@@ -44,12 +48,12 @@ mod thread;
 pub mod video;
 
 pub use episodes::{Episode, VideoSpan};
-pub use error::{Error, Result};
+pub use error::{Error, HubFault, Result};
 pub use features::{
     ACTION, CameraSpec, Codec, DEFAULT_FEATURES, DatasetSpec, ExtraSpec, Feature, Features, IMAGES,
     STATE,
 };
-pub use files::{Files, LocalFiles, ReadAt};
+pub use files::{FileEntry, Files, LocalFiles, ReadAt};
 pub use info::{CHUNKS_SIZE, CODEBASE_VERSION, DATA_PATH, FileIndex, Info, VIDEO_PATH};
 pub use journal::marks::{EpisodeMark, EpisodeMarks, Gap};
 pub use reader::{
@@ -57,6 +61,9 @@ pub use reader::{
     ReaderOptions, Series, Tensor, Value,
 };
 pub use recorder::{EpisodeSummary, Recorder, Row};
+pub use remote::HubName;
+#[cfg(feature = "remote")]
+pub use remote::{HubOptions, Token};
 pub use repair::{Recovered, RepairOptions, RepairReport, repair};
 pub use tasks::Tasks;
 pub use thread::{

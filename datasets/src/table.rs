@@ -4,6 +4,7 @@ pub(crate) mod pages;
 
 use crate::error::{Error, Result};
 use crate::files::{LocalFile, ReadAt};
+use crate::parts::Parts;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
@@ -11,7 +12,7 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema, SchemaRef};
-use pages::{Footer, Pages};
+use pages::Pages;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
@@ -187,6 +188,7 @@ pub(crate) fn read_from(
             format!("{bytes} bytes are more than the {FILE_LIMIT_BYTES} that are read"),
         ));
     }
+    let file = Parts::new(file);
     guarded(path, || decode(path, file, bytes, &wanted, &mut take))
 }
 
@@ -199,16 +201,16 @@ pub(crate) fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T>) -> Resul
 
 fn decode(
     path: &Path,
-    file: Arc<dyn ReadAt>,
+    file: Parts,
     bytes: u64,
     wanted: &dyn Fn(&str) -> bool,
     take: &mut dyn FnMut(&RecordBatch) -> Result<()>,
 ) -> Result<()> {
-    let broken = |e: &dyn std::fmt::Display| Error::corrupt(path, e.to_string());
-    let metadata = ArrowReaderMetadata::load(&Footer(file.clone()), reader_options())
+    let broken = |e: &dyn std::fmt::Display| file.explain(path, e);
+    let metadata = ArrowReaderMetadata::load(&file, reader_options())
         .map_err(|e| broken(&e))?;
     let claimed = check_sizes(path, metadata.metadata(), bytes)?;
-    let pages = Pages::of(file);
+    let pages = Pages::of(file.clone());
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(pages.clone(), metadata);
     let roots: Vec<usize> = builder
         .schema()
@@ -245,6 +247,11 @@ pub(crate) fn reader_options() -> ArrowReaderOptions {
         .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll)
         .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll)
         .with_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll)
+}
+
+/// How data files are opened: with the statistics, which say where each frame's row is.
+pub(crate) fn data_options() -> ArrowReaderOptions {
+    reader_options().with_column_stats_policy(ParquetStatisticsPolicy::KeepAll)
 }
 
 /// Refuses files whose own table of contents is impossible, before anything is allocated for it.

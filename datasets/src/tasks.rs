@@ -1,7 +1,7 @@
 //! `meta/tasks.parquet`: the task sentences, numbered by their row.
 
 use crate::error::{Error, Result};
-use crate::files::{LocalFile, ReadAt};
+use crate::files::{Files, LocalFiles, ReadAt};
 use crate::table;
 use arrow_array::{Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
@@ -9,6 +9,8 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// The file, inside the dataset.
+pub(crate) const TASKS_PATH: &str = "meta/tasks.parquet";
 /// More sentences than any dataset has.
 const TASK_LIMIT: usize = 1_000_000;
 
@@ -19,7 +21,7 @@ pub struct Tasks(Vec<String>);
 impl Tasks {
     /// Where the file is, under the dataset's root.
     pub fn path(root: &Path) -> PathBuf {
-        root.join("meta/tasks.parquet")
+        root.join(TASKS_PATH)
     }
 
     /// Sentences by number.
@@ -56,13 +58,20 @@ impl Tasks {
 
     /// Reads the table; rows must be in `task_index` order, as LeRobot looks them up by position.
     pub fn read(root: &Path) -> Result<Self> {
+        Self::read_from(root, &LocalFiles::new(root))
+    }
+
+    /// As [`Self::read`], from `files`; `root` is the dataset's name in messages.
+    pub(crate) fn read_from(root: &Path, files: &dyn Files) -> Result<Self> {
         let path = Self::path(root);
-        let file = LocalFile::open(&path).map_err(Error::io("open", &path))?;
-        Self::read_from(&path, Arc::new(file))
+        let file = files
+            .open(Path::new(TASKS_PATH))
+            .map_err(Error::io("open", &path))?;
+        Self::read_file(&path, file)
     }
 
     /// As [`Self::read`], from a file that is open. `path` is for messages.
-    pub(crate) fn read_from(path: &Path, file: Arc<dyn ReadAt>) -> Result<Self> {
+    pub(crate) fn read_file(path: &Path, file: Arc<dyn ReadAt>) -> Result<Self> {
         let mut tasks = Self::default();
         table::read_from(path, file, |_| true, |batch| tasks.add(path, batch))?;
         Ok(tasks)

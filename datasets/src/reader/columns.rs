@@ -4,10 +4,12 @@
 //! one picture stored in a parquet file does not cost the decoding of its episode's others.
 
 use super::cache::ByteCache;
+use super::groups::{Groups, Run};
 use crate::error::{Error, Result};
 use crate::files::{Files, ReadAt};
 use crate::info::{FileIndex, Info};
-use crate::table::pages::{Footer, Pages};
+use crate::parts::Parts;
+use crate::table::pages::Pages;
 use crate::table::{self, guarded};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -16,7 +18,7 @@ use lru::LruCache;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Data files whose table of contents is kept.
@@ -25,8 +27,10 @@ const OPEN_FILES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 const BLOCK_BYTES: u64 = 4 << 20;
 /// Most rows of a block.
 const BLOCK_ROWS: u64 = 1 << 16;
-/// Most pieces in which the rows of one file may count up: a real one has one for each episode.
+/// Most pieces in which the rows of one row group may count up: a real one has one for each episode.
 const RUN_LIMIT: usize = 1 << 20;
+/// Column chunks up to this size are read at once: what is not needed of them now is needed soon.
+const PREPARE_BYTES: u64 = 8 << 20;
 /// Most bytes that a damaged block may claim by repeating its largest value.
 const BLOCK_CLAIM_BYTES: u64 = 1 << 30;
 
@@ -58,12 +62,11 @@ pub(crate) struct DataFile {
     /// Inside the dataset.
     pub(crate) path: PathBuf,
     at: FileIndex,
-    file: Arc<dyn ReadAt>,
+    file: Parts,
     metadata: ArrowReaderMetadata,
-    /// First row of each row group, and after the last.
-    groups: Vec<u64>,
-    /// Where rows of consecutive dataset-wide numbers are: (first number, first row, rows).
-    runs: Vec<(u64, u64, u64)>,
+    /// The column `index`.
+    index: usize,
+    groups: Groups,
 }
 
 impl Columns {
@@ -83,7 +86,8 @@ impl Columns {
         }
         let path = info.data_file(at)?;
         let file = self.files.open(&path).map_err(Error::io("open", &path))?;
-        let file = Arc::new(guarded(&path.clone(), || DataFile::open(path, at, file))?);
+        let file = guarded(&path.clone(), || DataFile::open(path, at, file))?;
+        let file = Arc::new(file);
         lock().push(at, file.clone());
         Ok(file)
     }
@@ -91,7 +95,7 @@ impl Columns {
     /// The cell of `column` in the row of the file.
     pub(crate) fn cell(&self, file: &DataFile, column: usize, row: u64) -> Result<Cell> {
         let group = file.group_of(row)?;
-        let start = file.groups[group];
+        let (start, end) = file.groups.rows(group);
         let rows = file.block_rows(group, column);
         let number = (row - start) / rows;
         let key = (file.at, group, column, number);
@@ -99,7 +103,7 @@ impl Columns {
             Some(block) => block,
             None => {
                 let first = number * rows;
-                let count = rows.min(file.groups[group + 1] - start - first);
+                let count = rows.min(end - start - first);
                 let array = guarded(&file.path, || file.read(group, column, first, count))?;
                 let bytes = array.get_array_memory_size() as u64;
                 let block = Arc::new(Block {
@@ -118,33 +122,26 @@ impl Columns {
 impl DataFile {
     fn open(path: PathBuf, at: FileIndex, file: Arc<dyn ReadAt>) -> Result<Self> {
         let size = file.size();
-        let metadata = ArrowReaderMetadata::load(&Footer(file.clone()), table::reader_options())
-            .map_err(|e| Error::corrupt(&path, e.to_string()))?;
+        let file = Parts::new(file);
+        let metadata = ArrowReaderMetadata::load(&file, table::data_options())
+            .map_err(|e| file.explain(&path, &e))?;
         table::check_sizes(&path, metadata.metadata(), size)?;
-        let mut groups = vec![0_u64];
-        for group in metadata.metadata().row_groups() {
-            let end = groups.last().copied().unwrap_or(0);
-            groups.push(end + group.num_rows() as u64);
-        }
-        let mut opened = Self {
+        let index = position(&path, &metadata, "index")?;
+        let groups = Groups::new(metadata.metadata(), index)
+            .ok_or_else(|| Error::corrupt(&path, "too many rows"))?;
+        Ok(Self {
             path,
             at,
             file,
             metadata,
+            index,
             groups,
-            runs: Vec::new(),
-        };
-        opened.runs = opened.find_runs()?;
-        Ok(opened)
+        })
     }
 
     /// Number of the column `name`.
     pub(crate) fn column(&self, name: &str) -> Result<usize> {
-        let fields = self.metadata.schema().fields();
-        fields
-            .iter()
-            .position(|f| f.name() == name)
-            .ok_or_else(|| Error::corrupt(&self.path, format!("column {name} is missing")))
+        position(&self.path, &self.metadata, name)
     }
 
     /// The row that holds the frame with the dataset-wide number `index`.
@@ -152,33 +149,38 @@ impl DataFile {
     /// Files of other tools may hold rows of no episode, so that a row's place does not follow from
     /// the episode table alone.
     pub(crate) fn row_of(&self, index: u64) -> Result<u64> {
-        let after = self.runs.partition_point(|(first, ..)| *first <= index);
-        let run = after.checked_sub(1).map(|run| self.runs[run]);
-        run.filter(|(first, _, rows)| index - first < *rows)
-            .map(|(first, row, _)| row + (index - first))
-            .ok_or_else(|| {
-                Error::corrupt(
-                    &self.path,
-                    format!(
-                        "the row with index {index} is missing, which the episode table places here"
-                    ),
-                )
-            })
+        for group in self.groups.holding(index) {
+            let runs = self
+                .groups
+                .runs(group, || guarded(&self.path, || self.find_runs(group)))?;
+            let after = runs.partition_point(|run| run.number <= index);
+            let run = after.checked_sub(1).map(|run| runs[run]);
+            if let Some(run) = run.filter(|run| index - run.number < run.rows) {
+                return Ok(run.row + (index - run.number));
+            }
+        }
+        Err(Error::corrupt(
+            &self.path,
+            format!("the row with index {index} is missing, which the episode table places here"),
+        ))
     }
 
-    fn find_runs(&self) -> Result<Vec<(u64, u64, u64)>> {
-        let column = self.column("index")?;
-        let mut runs: Vec<(u64, u64, u64)> = Vec::new();
-        let total = self.groups.last().copied().unwrap_or(0);
-        let mut row = 0_u64;
+    /// The consecutive numbers in a row group's column `index`, in their order.
+    fn find_runs(&self, group: usize) -> Result<Vec<Run>> {
+        let broken = |e: &dyn std::fmt::Display| self.file.explain(&self.path, e);
+        self.prepare(group, self.index);
+        let mut runs: Vec<Run> = Vec::new();
+        let (start, end) = self.groups.rows(group);
+        let mut row = start;
         let pages = Pages::of(self.file.clone());
         let reader = self
-            .builder(pages.clone(), column)
+            .builder(pages.clone(), self.index)
+            .with_row_groups(vec![group])
             .with_batch_size(BLOCK_ROWS as usize)
             .build()
-            .map_err(|e| Error::corrupt(&self.path, e.to_string()))?;
+            .map_err(|e| broken(&e))?;
         for batch in reader {
-            let batch = batch.map_err(|e| Error::corrupt(&self.path, e.to_string()))?;
+            let batch = batch.map_err(|e| broken(&e))?;
             pages.refill();
             let numbers = batch.column(0).as_primitive_opt::<Int64Type>();
             let numbers = numbers
@@ -189,24 +191,30 @@ impl DataFile {
                     Error::corrupt(&self.path, format!("column index holds {number}"))
                 })?;
                 match runs.last_mut() {
-                    Some((first, _, rows)) if first.checked_add(*rows) == Some(number) => {
-                        *rows += 1
-                    }
-                    _ => runs.push((number, row, 1)),
+                    Some(run) if run.number.checked_add(run.rows) == Some(number) => run.rows += 1,
+                    _ => runs.push(Run {
+                        number,
+                        row,
+                        rows: 1,
+                    }),
                 }
                 row += 1;
             }
-            if runs.len() > RUN_LIMIT || row > total {
+            if runs.len() > RUN_LIMIT || row > end {
                 return Err(Error::corrupt(
                     &self.path,
                     "column index does not count the rows, or there are more than the file says",
                 ));
             }
         }
-        if row != total {
+        if row != end {
             return Err(Error::corrupt(
                 &self.path,
-                format!("{row} rows are there, but the file claims {total}"),
+                format!(
+                    "{} rows are there, but the file claims {}",
+                    row - start,
+                    end - start
+                ),
             ));
         }
         runs.sort_unstable();
@@ -215,11 +223,20 @@ impl DataFile {
     }
 
     fn group_of(&self, row: u64) -> Result<usize> {
-        let after = self.groups.partition_point(|first| *first <= row);
-        if after == 0 || after >= self.groups.len() {
-            return Err(Error::corrupt(&self.path, format!("row {row} is missing")));
+        let found = self.groups.of_row(row);
+        found.ok_or_else(|| Error::corrupt(&self.path, format!("row {row} is missing")))
+    }
+
+    /// Says that a column of a row group is read next.
+    fn prepare(&self, group: usize, column: usize) {
+        let chunks = self.metadata.metadata().row_group(group).columns();
+        let roots = self.metadata.parquet_schema();
+        for (leaf, chunk) in chunks.iter().enumerate() {
+            let (offset, length) = chunk.byte_range();
+            if roots.get_column_root_idx(leaf) == column && length <= PREPARE_BYTES {
+                self.file.prepare(offset, length);
+            }
         }
-        Ok(after - 1)
     }
 
     /// Rows of one block of `column` in a row group.
@@ -244,7 +261,8 @@ impl DataFile {
 
     /// `count` rows of a column, from row `first` of the row group on.
     fn read(&self, group: usize, column: usize, first: u64, count: u64) -> Result<ArrayRef> {
-        let broken = |e: &dyn std::fmt::Display| Error::corrupt(&self.path, e.to_string());
+        let broken = |e: &dyn std::fmt::Display| self.file.explain(&self.path, e);
+        self.prepare(group, column);
         let mut reader = self
             .builder(Pages::of(self.file.clone()), column)
             .with_row_groups(vec![group])
@@ -259,4 +277,11 @@ impl DataFile {
             .map(|batch| batch.column(0).clone())
             .ok_or_else(|| broken(&"a column is shorter than its row group"))
     }
+}
+
+/// Number of the column `name`.
+fn position(path: &Path, metadata: &ArrowReaderMetadata, name: &str) -> Result<usize> {
+    let fields = metadata.schema().fields();
+    let found = fields.iter().position(|f| f.name() == name);
+    found.ok_or_else(|| Error::corrupt(path, format!("column {name} is missing")))
 }

@@ -10,6 +10,7 @@ pub(crate) mod batch;
 pub(crate) mod cache;
 pub(crate) mod cells;
 mod columns;
+mod groups;
 mod hashes;
 mod items;
 mod loader;
@@ -26,7 +27,7 @@ pub use value::{DepthUnit, Image, Item, Numbers, Pixels, Tensor, Value};
 use crate::episodes::{self, Episode};
 use crate::error::{Error, Result};
 use crate::features::{ACTION, Feature, STATE};
-use crate::files::{Files, LocalFiles};
+use crate::files::{FileEntry, Files, LocalFiles};
 use crate::info::Info;
 use crate::tasks::Tasks;
 use arrow_array::ArrayRef;
@@ -92,17 +93,17 @@ impl Dataset {
         Self::open_with(root, Arc::new(LocalFiles::new(root)))
     }
 
-    /// Opens the dataset whose metadata lies in `root` and whose data and videos `files` gives.
+    /// Opens the dataset whose files `files` gives; `root` is its name in messages.
     ///
     /// # Errors
     /// As for [`Self::open`].
     pub fn open_with(root: &Path, files: Arc<dyn Files>) -> Result<Self> {
-        let info = Info::read(root)?;
-        let episodes = episodes::read_all(root, &info, false)?;
+        let info = Info::read_from(root, &*files)?;
+        let episodes = episodes::read_from(root, &*files, &info, false)?;
         let tasks = if info.total_episodes == 0 {
             Tasks::default()
         } else {
-            Tasks::read(root)?
+            Tasks::read_from(root, &*files)?
         };
         Ok(Self::assemble(root, info, tasks, episodes, files))
     }
@@ -231,6 +232,15 @@ impl Dataset {
             width,
             values: tensor.numbers.to_f64(),
         })
+    }
+
+    /// All files of the dataset with their sizes, in no particular order.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    pub fn files(&self) -> Result<Vec<FileEntry>> {
+        let listed = self.files.list(Path::new(""));
+        listed.map_err(Error::io("list", &self.root))
     }
 
     /// The videos of an episode: feature name and file. Files that LeRobot wrote hold several

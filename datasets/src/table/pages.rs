@@ -4,9 +4,9 @@
 //! million numbers, or that it takes 2 GiB when unpacked, and memory for that is taken at once. So
 //! each header is looked at on its way to the decoder.
 
-use crate::files::ReadAt;
+use crate::parts::{Parts, Rest};
 use bytes::Bytes;
-use parquet::errors::{ParquetError, Result};
+use parquet::errors::Result;
 use parquet::file::reader::{ChunkReader, Length};
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
@@ -21,49 +21,18 @@ const SMALL_PAGE: u64 = 64 << 10;
 /// Bytes of a page header in which all that is looked at lies.
 const HEADER: usize = 4096;
 
-/// A file of which only the table of contents is read.
-#[derive(Debug, Clone)]
-pub(crate) struct Footer(pub(crate) Arc<dyn ReadAt>);
-
-impl Length for Footer {
-    fn len(&self) -> u64 {
-        self.0.size()
-    }
-}
-
-impl ChunkReader for Footer {
-    type T = Rest;
-
-    fn get_read(&self, start: u64) -> Result<Self::T> {
-        Ok(Rest {
-            file: self.0.clone(),
-            at: start,
-        })
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
-        let end = start.checked_add(length as u64);
-        if end.is_none_or(|end| end > self.0.size()) {
-            return Err(ParquetError::EOF("a page lies outside the file".into()));
-        }
-        let mut bytes = vec![0; length];
-        self.0.read_at(start, &mut bytes)?;
-        Ok(bytes.into())
-    }
-}
-
 /// A file of which pages are read, with what their values may take. Clones share that.
 #[derive(Debug, Clone)]
 pub(crate) struct Pages {
-    file: Footer,
+    file: Parts,
     left: Arc<AtomicU64>,
 }
 
 impl Pages {
     /// The pages of `file`, with values for one batch of rows.
-    pub(crate) fn of(file: Arc<dyn ReadAt>) -> Self {
+    pub(crate) fn of(file: Parts) -> Self {
         Self {
-            file: Footer(file),
+            file,
             left: Arc::new(AtomicU64::new(VALUES)),
         }
     }
@@ -108,7 +77,7 @@ impl ChunkReader for Pages {
         // Page headers are small; the pages themselves come through get_bytes.
         let header = Header {
             pages: self.clone(),
-            rest: self.file.get_read(start)?,
+            rest: self.file.rest(start),
             checked: false,
         };
         Ok(BufReader::with_capacity(HEADER, header))
@@ -116,23 +85,6 @@ impl ChunkReader for Pages {
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
         self.file.get_bytes(start, length)
-    }
-}
-
-/// The rest of a file, in order.
-#[derive(Debug)]
-pub(crate) struct Rest {
-    file: Arc<dyn ReadAt>,
-    at: u64,
-}
-
-impl Read for Rest {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let left = self.file.size().saturating_sub(self.at);
-        let count = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.file.read_at(self.at, &mut into[..count])?;
-        self.at += count as u64;
-        Ok(count)
     }
 }
 
@@ -287,7 +239,7 @@ mod tests {
 
     #[test]
     fn pages_that_would_take_too_much_are_refused() {
-        let pages = Pages::of(Arc::new(Vec::new()));
+        let pages = Pages::of(Parts::new(Arc::new(Vec::new())));
         assert!(pages.check(&page(40, 30, 60)).is_ok());
         let huge = [
             0x15, 0, 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0x15, 60, 0x2c, 0x15, 2,

@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 const OPEN_FILES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(31);
 /// Idle decoders of one file.
 const IDLE_DECODERS: usize = 4;
+/// Encoded frames up to this many bytes are read at once.
+const PREPARE_BYTES: u64 = 16 << 20;
 /// Encoded frames that a decoder may take before the one it was asked for comes out.
 const DELAY_LIMIT: usize = 64;
 
@@ -209,6 +211,13 @@ impl Standing {
         if !self.leads_to(track, sample, key) {
             self.decoder.flush();
             (self.next, self.shown, self.finished) = (key, i64::MIN, false);
+            let (first, last) = (&track.samples[key], &track.samples[sample]);
+            let end = last.offset + u64::from(last.size);
+            // Pictures are stored in decoding order, so these are all that it takes.
+            let length = end.saturating_sub(first.offset);
+            if length <= PREPARE_BYTES {
+                video.file.prepare(first.offset, length);
+            }
         }
         let target = track.samples[sample].pts;
         loop {

@@ -2,15 +2,12 @@
 
 use super::args::Common;
 use super::text::{WIDTH, bytes, cut, labelled, wrap};
-use super::{open, seconds};
+use super::{ask_doctor, open, seconds};
 use anyhow::Result;
 use serde::Serialize;
 use sinew_datasets::{Dataset, Feature};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// Folder levels that are added up.
-const DEPTH_LIMIT: usize = 8;
 
 #[derive(Debug, Serialize)]
 struct Summary {
@@ -39,7 +36,7 @@ struct FeatureSummary {
 /// Runs the command.
 pub(super) fn info(args: &Common) -> Result<()> {
     let dataset = open(&args.path)?;
-    let summary = summary(&args.path, &dataset);
+    let summary = summary(&args.path, &dataset)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
@@ -48,15 +45,14 @@ pub(super) fn info(args: &Common) -> Result<()> {
     Ok(())
 }
 
-fn summary(path: &Path, dataset: &Dataset) -> Summary {
+fn summary(path: &Path, dataset: &Dataset) -> Result<Summary> {
     let info = dataset.info();
-    let (mut size_bytes, mut files) = (0, 0);
-    add_up(path, DEPTH_LIMIT, &mut size_bytes, &mut files);
+    let files = dataset.files().map_err(|e| ask_doctor(path, &e))?;
     let codec = |feature: &Feature| {
         let codec = feature.info.as_ref()?.get("video.codec")?.as_str()?;
         Some(codec.to_owned())
     };
-    Summary {
+    Ok(Summary {
         path: path.to_owned(),
         robot_type: info.robot_type.clone(),
         fps: info.fps,
@@ -80,26 +76,9 @@ fn summary(path: &Path, dataset: &Dataset) -> Summary {
                 entries: f.entry_names(),
             })
             .collect(),
-        size_bytes,
-        files,
-    }
-}
-
-/// Adds the sizes of all files under a folder.
-fn add_up(folder: &Path, depth: usize, bytes: &mut u64, files: &mut u64) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() && depth > 0 => {
-                add_up(&entry.path(), depth - 1, bytes, files);
-            }
-            Ok(kind) if !kind.is_dir() => {
-                *files += 1;
-                // Hub caches hold links; what counts is what they point to.
-                *bytes += std::fs::metadata(entry.path()).map_or(0, |m| m.len());
-            }
-            _ => {}
-        }
-    }
+        size_bytes: files.iter().map(|file| file.size).sum(),
+        files: files.len() as u64,
+    })
 }
 
 fn print(summary: &Summary) {

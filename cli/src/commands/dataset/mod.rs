@@ -18,7 +18,7 @@ mod view;
 use crate::failure::usage;
 use anyhow::Result;
 use args::{DatasetArgs, Verb};
-use sinew_datasets::Dataset;
+use sinew_datasets::{Dataset, HubName};
 use std::path::Path;
 
 /// Runs the command.
@@ -40,6 +40,12 @@ pub(crate) fn dataset(args: &DatasetArgs) -> Result<()> {
 
 /// Refuses paths that hold no dataset at all, damaged or not.
 fn check_folder(path: &Path) -> Result<()> {
+    if HubName::is_meant(path) {
+        return Err(usage(format!(
+            "{} is on a hub, and this needs the files in a folder; download it first: hf download --repo-type dataset NAME --local-dir FOLDER",
+            path.display()
+        )));
+    }
     if !path.is_dir() {
         let what = if path.exists() {
             "is no folder"
@@ -60,14 +66,20 @@ fn check_folder(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Opens a dataset; of a damaged one it says who knows more.
+/// Opens a dataset in a folder or on a hub; of a damaged folder it says who knows more.
 fn open(path: &Path) -> Result<Dataset> {
+    if HubName::is_meant(path) {
+        return Dataset::open_from(path).map_err(usage);
+    }
     check_folder(path)?;
     Dataset::open(path).map_err(|e| ask_doctor(path, &e))
 }
 
 /// The error, and the command that finds all that is wrong.
 fn ask_doctor(path: &Path, error: &sinew_datasets::Error) -> anyhow::Error {
+    if HubName::is_meant(path) {
+        return usage(error);
+    }
     usage(format!(
         "{error}; `sinew dataset doctor {}` says all that is wrong with it",
         path.display()

@@ -1,0 +1,126 @@
+//! The test hub is a hub for huggingface_hub and lerobot too, and what they read from it is what is
+//! read here.
+//!
+//! Behind the feature `interop`, because it needs PyTorch: `make interop` installs and runs it.
+#![cfg(feature = "interop")]
+
+#[path = "support/hub.rs"]
+mod hub;
+#[path = "support/mod.rs"]
+mod support;
+
+use hub::TestHub;
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+use sinew_datasets::{Codec, Dataset, HubName, HubOptions, Item, Pixels, ReaderOptions, Recorder};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::{record, spec};
+
+fn python() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/sinew-peers");
+    let peers = std::env::var_os("SINEW_PEERS").map_or_else(home, PathBuf::from);
+    let python = peers.join("lerobot/bin/python");
+    assert!(
+        python.exists(),
+        "{} is missing: run scripts/setup interop",
+        python.display()
+    );
+    python
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
+}
+
+/// A frame as the script prints it.
+fn row(item: &Item) -> Json {
+    let state = item.get("observation.state").unwrap().tensor().unwrap();
+    let pictures = ["observation.images.front", "observation.images.wrist"].map(|camera| {
+        let Pixels::Rgb(rgb) = &item.get(camera).unwrap().image().unwrap().pixels else {
+            panic!("a colour camera");
+        };
+        (camera.to_owned(), Json::String(sha256(rgb)))
+    });
+    let pictures: serde_json::Map<String, Json> = pictures.into_iter().collect();
+    serde_json::json!([item.index, item.task, state.numbers.to_f64(), pictures])
+}
+
+#[test]
+fn huggingface_hub_and_lerobot_read_the_same_from_the_test_hub() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("dataset");
+    let mut recorder = Recorder::create(&root, &spec(Codec::H264)).unwrap();
+    for (episode, rows) in [20, 12].into_iter().enumerate() {
+        record(&mut recorder, "pick", episode as u32, rows);
+    }
+    recorder.finalize().unwrap();
+    let hub = TestHub::start();
+    hub.serve("lab/set", &root);
+
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/lerobot_hub.py");
+    let output = Command::new(python())
+        .arg(script)
+        .args([
+            "lab/set".as_ref(),
+            dir.path().join("downloaded").as_os_str(),
+        ])
+        .env("HF_ENDPOINT", &hub.endpoint)
+        .env("HF_HOME", dir.path().join("hf-cache"))
+        .env("HF_LEROBOT_HOME", dir.path().join("lerobot-cache"))
+        .env("HF_HUB_DISABLE_TELEMETRY", "1")
+        .env_remove("HF_HUB_OFFLINE")
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    println!("{errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let report: Json = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+
+    let local = Dataset::open(&root).unwrap();
+    let files = report["files"].as_object().unwrap();
+    assert_eq!(files.len(), local.files().unwrap().len());
+    for (path, hash) in files {
+        assert_eq!(
+            *hash,
+            sha256(&std::fs::read(root.join(path)).unwrap()),
+            "{path}"
+        );
+    }
+    let parts = report["filesystem"].as_object().unwrap();
+    assert_eq!(parts.len(), 4);
+    for (path, hash) in parts {
+        let bytes = std::fs::read(root.join(path)).unwrap();
+        let start = bytes.len() / 2;
+        assert_eq!(
+            *hash,
+            sha256(&bytes[start..bytes.len().min(start + 1000)]),
+            "{path}"
+        );
+    }
+
+    let name: HubName = "hub://lab/set".parse().unwrap();
+    let options = HubOptions {
+        endpoint: hub.endpoint.clone(),
+        cache: dir.path().join("cache"),
+        token: None,
+        ..HubOptions::from_env().unwrap()
+    };
+    let dataset = Dataset::open_hub(&name, &options).unwrap();
+    let reader = dataset.reader(&ReaderOptions::default()).unwrap();
+    let ours: Vec<Json> = (0..dataset.len())
+        .map(|i| row(&reader.get(i).unwrap()))
+        .collect();
+    assert_eq!(report["rows"], Json::Array(ours.clone()));
+    if let Some(streamed) = report.get("streamed") {
+        assert_eq!(*streamed, Json::Array(ours));
+    }
+    println!(
+        "StreamingLeRobotDataset compared: {}",
+        report.get("streamed").is_some()
+    );
+}

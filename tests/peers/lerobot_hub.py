@@ -1,0 +1,55 @@
+"""Reads a dataset from the hub at HF_ENDPOINT with the real huggingface_hub and lerobot, and says what they got.
+
+Usage: lerobot_hub.py REPO FOLDER    (FOLDER: where snapshot_download puts the files)
+
+Prints one JSON object: `files` {path: SHA-256}; `filesystem`, 1000 bytes out of the middle of each video
+through HfFileSystem, as SHA-256; `rows`, what LeRobotDataset reads, [index, task, state, {camera: SHA-256 of the
+pixels}]; `streamed`, the same from StreamingLeRobotDataset, in order of index.
+"""
+
+import hashlib
+import json
+import pathlib
+import sys
+
+from huggingface_hub import HfFileSystem, snapshot_download
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+from lerobot.datasets.streaming_dataset import StreamingLeRobotDataset
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def row(item, cameras):
+    pictures = {camera: sha256(item[camera].permute(1, 2, 0).contiguous().numpy().tobytes()) for camera in cameras}
+    return [item["index"].item(), item["task"], item["observation.state"].tolist(), pictures]
+
+
+def main():
+    repo, folder = sys.argv[1], pathlib.Path(sys.argv[2])
+    snapshot_download(repo, repo_type="dataset", revision="v3.0", local_dir=folder)
+    found = [p for p in folder.rglob("*") if p.is_file() and ".cache" not in p.parts]
+    files = {str(p.relative_to(folder)): sha256(p.read_bytes()) for p in found}
+
+    filesystem = {}
+    for path in HfFileSystem().glob(f"datasets/{repo}@v3.0/videos/**.mp4"):
+        with HfFileSystem().open(path, block_size=4096) as file:
+            file.seek(file.size // 2)
+            filesystem[path.split("/", 3)[3]] = sha256(file.read(1000))
+
+    dataset = LeRobotDataset(repo, video_backend="pyav", return_uint8=True)
+    cameras = dataset.meta.camera_keys
+    rows = [row(dataset[i], cameras) for i in range(len(dataset))]
+
+    report = {"files": files, "filesystem": filesystem, "rows": rows}
+    try:
+        stream = StreamingLeRobotDataset(repo, buffer_size=8, shuffle=False, return_uint8=True)
+        report["streamed"] = sorted(row(item, cameras) for item in stream)
+    except (ImportError, RuntimeError) as error:  # it decodes with torchcodec only, which needs FFmpeg's libraries
+        print(f"StreamingLeRobotDataset does not work here: {error}", file=sys.stderr)
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
