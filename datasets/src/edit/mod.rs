@@ -29,7 +29,7 @@ mod rows;
 #[cfg(test)]
 mod sharing_tests;
 mod split;
-mod statistics;
+pub(crate) mod statistics;
 mod trim;
 mod video_stats;
 mod videos;

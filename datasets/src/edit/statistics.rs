@@ -21,7 +21,7 @@ struct Unit<'a> {
 }
 
 /// Exact statistics of every numeric feature over the rows of `files`, in feature order.
-pub(super) fn whole(
+pub(crate) fn whole(
     info: &Info,
     files: &[PathBuf],
     rows: u64,

@@ -13,7 +13,7 @@ mod columns;
 mod items;
 mod loader;
 mod order;
-mod pictures;
+pub(crate) mod pictures;
 pub(crate) mod value;
 mod window;
 

@@ -27,52 +27,52 @@ const SIDE_LIMIT: c_int = 8192;
 /// The major versions whose structures are known, newest first.
 const VERSIONS: [u32; 4] = [62, 61, 60, 59];
 /// "Feed me more", −EAGAIN of Linux.
-const AGAIN: c_int = -11;
+pub(super) const AGAIN: c_int = -11;
 /// "No more pictures": −('E' | 'O'<<8 | 'F'<<16 | ' '<<24).
-const END: c_int = -0x2046_4f45;
+pub(super) const END: c_int = -0x2046_4f45;
 
 #[repr(C)]
-struct AvPacket {
+pub(super) struct AvPacket {
     buffer: *mut c_void,
-    pts: i64,
+    pub(super) pts: i64,
     dts: i64,
-    data: *mut u8,
-    size: c_int,
+    pub(super) data: *mut u8,
+    pub(super) size: c_int,
     stream_index: c_int,
-    flags: c_int,
+    pub(super) flags: c_int,
 }
 
 #[repr(C)]
-struct AvFrame {
-    data: [*mut u8; 8],
-    linesize: [c_int; 8],
+pub(super) struct AvFrame {
+    pub(super) data: [*mut u8; 8],
+    pub(super) linesize: [c_int; 8],
     extended_data: *mut *mut u8,
-    width: c_int,
-    height: c_int,
+    pub(super) width: c_int,
+    pub(super) height: c_int,
     nb_samples: c_int,
-    format: c_int,
+    pub(super) format: c_int,
     /// Key frame mark (older versions), picture type, aspect ratio: 16 bytes in all versions.
     kind_and_aspect: [c_int; 4],
-    pts: i64,
+    pub(super) pts: i64,
 }
 
 const _: () = assert!(offset_of!(AvFrame, format) == 116 && offset_of!(AvFrame, pts) == 136);
 
 #[repr(C)]
-struct AvCodecParameters {
+pub(super) struct AvCodecParameters {
     codec_type: c_int,
     codec_id: c_int,
     codec_tag: c_uint,
-    extradata: *mut u8,
-    extradata_size: c_int,
+    pub(super) extradata: *mut u8,
+    pub(super) extradata_size: c_int,
 }
 
 /// Declares the functions that are used and how they are looked up.
 macro_rules! functions {
     ($($name:ident: fn($($argument:ty),*) $(-> $result:ty)?;)*) => {
-        struct Api {
+        pub(super) struct Api {
             _library: Library,
-            $($name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
+            $(pub(super) $name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
         }
 
         impl Api {
@@ -103,6 +103,12 @@ functions! {
     avcodec_send_packet: fn(*mut c_void, *const AvPacket) -> c_int;
     avcodec_receive_frame: fn(*mut c_void, *mut AvFrame) -> c_int;
     avcodec_flush_buffers: fn(*mut c_void);
+    avcodec_find_encoder_by_name: fn(*const c_char) -> *const c_void;
+    avcodec_send_frame: fn(*mut c_void, *const AvFrame) -> c_int;
+    avcodec_receive_packet: fn(*mut c_void, *mut AvPacket) -> c_int;
+    av_frame_get_buffer: fn(*mut AvFrame, c_int) -> c_int;
+    av_frame_make_writable: fn(*mut AvFrame) -> c_int;
+    av_get_pix_fmt: fn(*const c_char) -> c_int;
     av_packet_alloc: fn() -> *mut AvPacket;
     av_packet_free: fn(*mut *mut AvPacket);
     av_packet_unref: fn(*mut AvPacket);
@@ -124,7 +130,7 @@ impl std::fmt::Debug for Api {
 }
 
 /// The library, loaded once.
-fn api() -> Result<&'static Api> {
+pub(super) fn api() -> Result<&'static Api> {
     static API: OnceLock<Option<Api>> = OnceLock::new();
     let load = |version: &u32| {
         // SAFETY: a system library whose initialisers have no preconditions.
@@ -143,6 +149,15 @@ fn api() -> Result<&'static Api> {
     found.as_ref().ok_or(Error::NoDecoder {
         wanted: "video".into(),
     })
+}
+
+/// The library's words for a status.
+pub(super) fn words(api: &Api, status: c_int) -> String {
+    let mut text = [0_u8; 128];
+    // SAFETY: the buffer has the length given and is left null-terminated.
+    unsafe { (api.av_strerror)(status, text.as_mut_ptr().cast(), text.len()) };
+    let words = CStr::from_bytes_until_nul(&text).unwrap_or(c"unknown error");
+    words.to_string_lossy().into_owned()
 }
 
 /// The decoders that may read a sample entry, best first.
@@ -373,14 +388,8 @@ impl Decoder {
         if status >= 0 {
             return Ok(());
         }
-        let mut text = [0_u8; 128];
-        // SAFETY: the buffer has the length given and is left null-terminated.
-        unsafe { (self.api.av_strerror)(status, text.as_mut_ptr().cast(), text.len()) };
-        let words = CStr::from_bytes_until_nul(&text).unwrap_or(c"unknown error");
-        Err(Error::video(
-            path,
-            format!("cannot be decoded: {}", words.to_string_lossy()),
-        ))
+        let problem = format!("cannot be decoded: {}", words(self.api, status));
+        Err(Error::video(path, problem))
     }
 }
 
