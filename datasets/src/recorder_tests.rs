@@ -105,6 +105,53 @@ fn resumed_dataset_equals_one_made_at_once() {
     }
 }
 
+#[test]
+fn statistics_are_exact_over_the_whole_dataset() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
+    let mut all = Vec::new();
+    for (rows, offset) in [(3, 0.0), (40, 1000.0), (7, -50.0)] {
+        fill(&mut recorder, "pick", rows, offset);
+        recorder.save_episode().unwrap();
+        all.extend((0..rows).map(|i| f64::from(2.0 * (offset + i as f32))));
+    }
+    recorder.finalize().unwrap();
+    let text = std::fs::read(dir.path().join("meta/stats.json")).unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let exact = crate::stats::FeatureStats::of_rows(&all, 1);
+    for (values, (name, _)) in exact.quantiles.iter().zip(crate::stats::QUANTILES) {
+        assert_eq!(found["action"][name][0], values[0], "{name}");
+    }
+    assert_eq!(found["action"]["count"][0], 50);
+}
+
+#[test]
+fn tasks_change_within_an_episode() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
+    fill(&mut recorder, "place", 2, 0.0);
+    recorder.save_episode().unwrap();
+    fill(&mut recorder, "pick", 2, 0.0);
+    for task in ["never used", "place"] {
+        recorder.set_task(task).unwrap();
+    }
+    assert!(recorder.set_task(" ").is_err());
+    let row = Row {
+        state: &[0.0; 2],
+        action: &[0.0; 2],
+        extra: &[ExtraValue::F64(&[0.0])],
+        frames: &[],
+    };
+    recorder.add(row).unwrap();
+    let summary = recorder.save_episode().unwrap();
+    assert_eq!(summary.tasks, ["pick", "place"]);
+    let dataset = Dataset::open(dir.path()).unwrap();
+    assert_eq!(dataset.tasks(), ["place", "pick"]);
+    let numbers = dataset.series(1, "task_index").unwrap().values;
+    assert_eq!(numbers, [1.0, 1.0, 0.0]);
+    assert_eq!(dataset.episodes()[1].tasks, ["pick", "place"]);
+}
+
 /// Saved before the crash: one episode of 5 rows. In progress: one of 7.
 fn interrupted(step: usize) -> (tempfile::TempDir, bool) {
     let dir = tempfile::tempdir().unwrap();

@@ -140,6 +140,16 @@ fn every_kind_of_value_and_picture_reads_back() {
     recorder.finalize().unwrap();
     check(dir.path(), &[20, TASK_CHANGE]);
 
+    // Statistics are those of one session, pictures included.
+    let whole = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::create(whole.path(), &kinds::spec()).unwrap();
+    for (episode, rows) in [(0, 20), (1, TASK_CHANGE)] {
+        record(&mut recorder, episode, rows);
+        recorder.save_episode().unwrap();
+    }
+    recorder.finalize().unwrap();
+    assert_eq!(stats(dir.path()), stats(whole.path()));
+
     let dataset = Dataset::open(dir.path()).unwrap();
     assert_eq!(dataset.tasks(), ["pick the cube", "place the cube", "wipe"]);
     let feature = |name: &str| dataset.info().features.get(name).unwrap();

@@ -182,6 +182,8 @@ struct Writer {
     streams: Vec<StreamFile>,
     rows: u64,
     ballast: u64,
+    /// Bytes of single pictures at the last look.
+    pictures: u64,
     failure: Option<Error>,
     status: Arc<Status>,
 }
@@ -222,6 +224,7 @@ impl Writer {
             streams,
             rows: 0,
             ballast,
+            pictures: 0,
             failure: None,
             status,
         })
@@ -316,8 +319,10 @@ impl Writer {
             .map_err(Error::io("flush", &self.path))?;
         self.status.durable.store(durable, Ordering::Release);
         // The parquet file of these rows is about as large as they are here.
+        // Pictures are copied into it. Until the next look they may become more.
         let pictures: u64 = self.streams.iter().map(StreamFile::bytes_to_copy).sum();
-        let wanted = (2 * self.length + pictures).next_multiple_of(BALLAST_STEP);
+        let more = 2 * (pictures - std::mem::replace(&mut self.pictures, pictures));
+        let wanted = (2 * self.length + pictures + more).next_multiple_of(BALLAST_STEP);
         if wanted > self.ballast {
             self.ballast = grow_ballast(&self.staging, wanted)?;
         }
