@@ -148,9 +148,14 @@ impl EpisodeRows {
 
     /// The tasks of the rows, in the order of their first row.
     pub(crate) fn tasks(&self) -> Vec<String> {
-        let used = |(place, _): &(usize, &String)| self.task_of.contains(&(*place as u32));
-        let tasks = self.tasks.iter().enumerate().filter(used);
-        tasks.map(|(_, task)| task.clone()).collect()
+        let mut seen = Vec::new();
+        for place in &self.task_of {
+            if !seen.contains(place) {
+                seen.push(*place);
+            }
+        }
+        let task = |place: u32| self.tasks.get(place as usize).cloned();
+        seen.into_iter().filter_map(task).collect()
     }
 
     /// The task of the rows to come.

@@ -107,10 +107,11 @@ fn frame_of_the_wrong_size_is_refused_and_nothing_is_lost() {
     };
     let tiny = Arc::new(Frame::new(2, 2, vec![0; 12]));
     let small = [tiny.clone(), tiny];
+    let extra = times(&[0.0], &[0.0; 2]);
     let row = |frames| Row {
         state: &[0.0; 6],
         action: &[0.0; 6],
-        extra: &times(&[0.0], &[0.0; 2]),
+        extra: &extra,
         frames,
     };
     let (zero, one) = (good(0), good(1));

@@ -236,6 +236,7 @@ impl Camera<'_> {
         let fact = |key: &str| feature.info.as_ref().and_then(|i| i.get(key));
         let codec = match fact("video.codec").and_then(Value::as_str) {
             Some("h264") => Codec::H264,
+            Some("hevc") => Codec::Hevc,
             Some("av1") => Codec::Av1,
             codec => {
                 return Err(Error::video(

@@ -170,6 +170,7 @@ const ENCODERS: [Facts; 15] = {
 
 impl Encoder {
     /// Those that may be tried for `codec`, best first.
+    #[cfg(any(feature = "gstreamer", test))]
     pub(crate) fn candidates(codec: Codec) -> impl Iterator<Item = Self> {
         let fits = move |facts: &&Facts| match codec {
             Codec::Auto => facts.codec != Codec::Hevc || facts.hardware,
@@ -203,6 +204,7 @@ impl Encoder {
     }
 
     /// Whether it can keep colours so.
+    #[cfg(feature = "gstreamer")]
     pub(crate) fn takes(self, pix_fmt: PixFmt) -> bool {
         pix_fmt == PixFmt::Yuv420p || matches!(self, Self::X264 | Self::X265)
     }
