@@ -1,6 +1,7 @@
 //! Every command and option. What they mean is in the commands' own files.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use sinew_datasets::video::{PixFmt, Quality};
 use sinew_policies::EngineChoice;
 use std::path::PathBuf;
 
@@ -216,12 +217,13 @@ pub(crate) struct Record {
     /// Append to the dataset if it exists.
     #[arg(long)]
     pub(crate) resume: bool,
-    /// What the robot does, in words.
+    /// What the robot does, in words. Repeatable: episodes take the tasks in turn, and the key t goes
+    /// on to the next one within an episode.
     #[arg(
         long,
         default_value = "Pick up the cube and place it in the target zone."
     )]
-    pub(crate) task: String,
+    pub(crate) task: Vec<String>,
     /// Episodes to record.
     #[arg(long, default_value_t = 5)]
     pub(crate) episodes: u64,
@@ -237,6 +239,22 @@ pub(crate) struct Record {
     /// Video codec.
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) codec: CodecArg,
+    /// Constant quality of the video; higher is coarser.
+    #[arg(long, default_value_t = Quality::default().crf)]
+    pub(crate) crf: u32,
+    /// Frames from one key frame of the video to the next.
+    #[arg(long, default_value_t = Quality::default().gop)]
+    pub(crate) gop: u32,
+    /// How the video keeps colours: yuv420p or yuv444p (x264 and x265 only).
+    #[arg(long, default_value = PixFmt::default().name())]
+    pub(crate) pix_fmt: PixFmt,
+    /// Keep every picture without loss in the parquet file instead of a video.
+    #[arg(long, conflicts_with_all = ["codec", "crf", "gop", "pix_fmt"])]
+    pub(crate) images: bool,
+    /// A camera that gives no new frame for this long is lost and ends the episode, seconds; 0 to go
+    /// on with the old frame.
+    #[arg(long, default_value_t = 2.0)]
+    pub(crate) camera_timeout: f64,
     /// Simulated task: seed of the first episode; each one after it adds one.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
@@ -247,10 +265,12 @@ pub(crate) struct Record {
 /// Video codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CodecArg {
-    /// H.264 where there is an encoder, else AV1.
+    /// The first that keeps up with the cameras: a hardware encoder, AV1, H.264.
     Auto,
     /// H.264.
     H264,
+    /// H.265.
+    Hevc,
     /// AV1.
     Av1,
 }
@@ -260,6 +280,7 @@ impl From<CodecArg> for sinew_datasets::Codec {
         match codec {
             CodecArg::Auto => Self::Auto,
             CodecArg::H264 => Self::H264,
+            CodecArg::Hevc => Self::Hevc,
             CodecArg::Av1 => Self::Av1,
         }
     }

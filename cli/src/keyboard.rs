@@ -27,7 +27,7 @@ pub(crate) fn help(rig: &Rig) -> String {
         })
         .collect();
     format!(
-        " joints: {} · speed: ↑ ↓ · space: emergency stop, Enter releases · → next ← redo Esc quit",
+        " joints: {} · speed: ↑ ↓ · space: emergency stop, Enter releases · → next ← redo t task Esc quit",
         joints.join(" ")
     )
 }
@@ -120,6 +120,7 @@ pub(crate) fn episode_command(key: KeyEvent) -> Option<EpisodeCommand> {
     match key.code {
         KeyCode::Right | KeyCode::Char('n') => Some(EpisodeCommand::Next),
         KeyCode::Left | KeyCode::Char('r') => Some(EpisodeCommand::Redo),
+        KeyCode::Char('t') => Some(EpisodeCommand::NextTask),
         KeyCode::Esc | KeyCode::Char('q') => Some(EpisodeCommand::Quit),
         _ => None,
     }

@@ -1,58 +1,100 @@
 //! From the loop's ticks to rows of a LeRobot dataset.
 
+use crate::args::Record;
 use crate::session::Rig;
 use crate::world::World;
 use anyhow::{Context, Result};
-use sinew_datasets::{CameraSpec, Codec, DatasetSpec, ExtraSpec, LoopRow, Offered, RowSender};
+use sinew_datasets::video::Quality;
+use sinew_datasets::{
+    CameraSpec, DatasetSpec, ExtraSpec, ExtraType, LoopRow, Offered, RecordOptions, Recorder,
+    RowSender, Storage,
+};
+use sinew_hardware::Units;
 use sinew_runtime::Nanos;
 use sinew_runtime::control::{TickFlags, TickRecord};
+use sinew_runtime::device::SentTarget;
 use sinew_runtime::ring::RingReader;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Times of each row that do not depend on the cameras.
-const FIXED_TIMES: [&str; 4] = [
-    "tick_s",
-    "action_issued_s",
-    "state_capture_s",
-    "state_age_s",
-];
+const FIXED_TIMES: [&str; 4] = ["tick_s", "action_sent_s", "state_capture_s", "state_age_s"];
+/// Says in `action_sent_s` that the robot never got the action.
+const NEVER_SENT: f64 = -1.0;
+/// A row waits this long to learn when its action was sent. The bus takes a few milliseconds.
+const SENT_WITHIN_NS: Nanos = 100_000_000;
 
 /// What a recording of this robot in this world holds.
 ///
 /// The extra columns keep what LeRobot's synthetic `timestamp` hides: when each tick really began,
-/// when the loop issued its action, and when its joints and frames were captured, in s from the
-/// episode's first row; and how old they then were, s.
-pub(crate) fn spec(rig: &Rig, world: &World, fps: u32, codec: Codec) -> DatasetSpec {
+/// when its action had been sent to the servos, and when its joints and frames were captured, in s
+/// from the episode's first row; and how old they were at the tick, s.
+pub(crate) fn spec(rig: &Rig, world: &World, args: &Record) -> DatasetSpec {
     let names = rig.units.names().to_vec();
     let cameras = world.cameras();
-    let mut timing: Vec<String> = FIXED_TIMES.map(str::to_owned).into();
-    timing.extend(
-        cameras
-            .iter()
-            .flat_map(|camera| ["capture", "age"].map(|what| format!("{}_{what}_s", camera.name))),
-    );
+    let of_cameras = cameras
+        .iter()
+        .flat_map(|camera| ["capture", "age"].map(|what| format!("{}_{what}_s", camera.name)));
+    let timing: Vec<String> = FIXED_TIMES
+        .map(str::to_owned)
+        .into_iter()
+        .chain(of_cameras)
+        .collect();
+    let timing: Vec<&str> = timing.iter().map(String::as_str).collect();
+    let storage = if args.images {
+        Storage::Images
+    } else {
+        Storage::Video
+    };
     DatasetSpec {
         robot_type: rig.blueprint.robot_type.clone(),
-        fps,
+        fps: args.fps,
         state_names: names.clone(),
         action_names: names,
         cameras: cameras
-            .into_iter()
+            .iter()
             .map(|camera| CameraSpec {
-                name: camera.name,
-                width: camera.width,
-                height: camera.height,
+                storage,
+                ..CameraSpec::rgb(&camera.name, camera.width, camera.height)
             })
             .collect(),
-        extras: vec![ExtraSpec {
-            name: "timing".to_owned(),
-            entries: timing,
-        }],
-        codec,
+        extras: vec![ExtraSpec::vector("timing", ExtraType::Float64, &timing)],
+        codec: args.codec.into(),
     }
+}
+
+/// How to record, as the arguments say.
+pub(crate) fn options(args: &Record) -> RecordOptions {
+    RecordOptions {
+        quality: Quality {
+            gop: args.gop,
+            crf: args.crf,
+            pix_fmt: args.pix_fmt,
+        },
+        camera_timeout: (args.camera_timeout > 0.0)
+            .then(|| Duration::from_secs_f64(args.camera_timeout)),
+    }
+}
+
+/// The encoder and why it was chosen, in one line; `None` without colour video.
+pub(crate) fn video_line(recorder: &Recorder) -> Option<String> {
+    let choice = recorder.encoder()?;
+    let mut line = format!("video: {}", choice.encoder);
+    if let Some(speed) = choice.speed {
+        line += &format!(", {speed:.1} times as fast as the cameras");
+    }
+    let tried = choice.passed_over.iter();
+    let reasons: Vec<String> = tried.map(|(e, reason)| format!("{e}: {reason}")).collect();
+    if !reasons.is_empty() {
+        line += &format!(" (passed over: {})", reasons.join("; "));
+    }
+    if choice.speed.is_some_and(|speed| speed < 1.0) {
+        line += "; it does not keep up, so rows will be dropped: lower --fps or the cameras' size";
+    }
+    Some(line)
 }
 
 /// Counts of the thread that turns ticks into rows.
@@ -66,51 +108,102 @@ pub(crate) struct Counts {
     pub(crate) dropped: AtomicU64,
 }
 
-/// Offers every complete tick to the recorder until the session ends.
+/// Offers every complete tick to the recorder until the session ends. `sent` tells when the actions
+/// reached the servos.
 pub(crate) fn forward(
     rig: &Rig,
-    mut ticks: RingReader<TickRecord>,
-    mut rows: RowSender,
+    ticks: RingReader<TickRecord>,
+    sent: RingReader<SentTarget>,
+    rows: RowSender,
 ) -> Result<(Arc<Counts>, JoinHandle<()>)> {
     let counts = Arc::new(Counts::default());
-    let (shared, units) = (counts.clone(), rig.units.clone());
+    let forwarder = Forwarder {
+        ticks,
+        sent,
+        rows,
+        counts: counts.clone(),
+        units: rig.units.clone(),
+        waiting: VecDeque::new(),
+        epoch_ns: 0,
+        idle: true,
+    };
     let thread = std::thread::Builder::new()
         .name("recording".into())
-        .spawn(move || {
-            // Times count from an episode's first row: they then survive LeRobot's float32.
-            let (mut epoch_ns, mut idle) = (0, true);
-            loop {
-                let closed = ticks.is_closed();
-                while let Some(record) = ticks.pop() {
-                    if idle {
-                        epoch_ns = record.tick.started_ns;
-                    }
-                    let offered =
-                        complete_row(&record, &units, epoch_ns).map(|row| rows.offer(row));
-                    idle = offered.map_or(idle, |offered| offered == Offered::Idle);
-                    let counter = match offered {
-                        Some(Offered::Taken) => &shared.rows,
-                        Some(Offered::Dropped) => &shared.dropped,
-                        Some(Offered::Idle) => continue,
-                        None => &shared.incomplete,
-                    };
-                    counter.fetch_add(1, Ordering::Relaxed);
-                }
-                if closed {
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(2));
-            }
-        });
+        .spawn(move || forwarder.run());
     Ok((counts, thread.context("cannot start the recording thread")?))
+}
+
+struct Forwarder {
+    ticks: RingReader<TickRecord>,
+    sent: RingReader<SentTarget>,
+    rows: RowSender,
+    counts: Arc<Counts>,
+    units: Units,
+    /// Ticks whose actions may still be on their way.
+    waiting: VecDeque<TickRecord>,
+    /// Start of the episode's first row: times that count from there survive LeRobot's float32.
+    epoch_ns: Nanos,
+    idle: bool,
+}
+
+impl Forwarder {
+    fn run(mut self) {
+        loop {
+            let closed = self.ticks.is_closed();
+            while let Some(record) = self.ticks.pop() {
+                self.waiting.push_back(record);
+                self.offer_sent();
+            }
+            self.offer_sent();
+            if closed {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Offers the ticks that are known to be sent, and those of which it will not be known.
+    fn offer_sent(&mut self) {
+        while let Some(sent) = self.sent.pop() {
+            // A target that was replaced before the bus got it was never sent.
+            while let Some(record) = self.waiting.pop_front_if(|r| r.tick.target.seq < sent.seq) {
+                self.offer(&record, None);
+            }
+            while let Some(record) = self.waiting.pop_front_if(|r| r.tick.target.seq == sent.seq) {
+                self.offer(&record, Some(sent.sent_ns));
+            }
+        }
+        let newest = self.waiting.back().map_or(0, |r| r.tick.started_ns);
+        let expired = |r: &mut TickRecord| r.tick.started_ns + SENT_WITHIN_NS < newest;
+        while let Some(record) = self.waiting.pop_front_if(expired) {
+            self.offer(&record, None);
+        }
+    }
+
+    fn offer(&mut self, record: &TickRecord, sent_ns: Option<Nanos>) {
+        if self.idle {
+            self.epoch_ns = record.tick.started_ns;
+        }
+        let row = complete_row(record, &self.units, self.epoch_ns, sent_ns);
+        let offered = row.map(|row| self.rows.offer(row));
+        self.idle = offered.map_or(self.idle, |offered| offered == Offered::Idle);
+        let counter = match offered {
+            Some(Offered::Taken) => &self.counts.rows,
+            Some(Offered::Dropped) => &self.counts.dropped,
+            Some(Offered::Idle) => return,
+            None => &self.counts.incomplete,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// The row of a tick that has an action, a joint state and a frame of each camera; times in s from
 /// `epoch_ns`.
 fn complete_row(
     record: &TickRecord,
-    units: &sinew_hardware::Units,
+    units: &Units,
     epoch_ns: Nanos,
+    sent_ns: Option<Nanos>,
 ) -> Option<LoopRow> {
     let tick = &record.tick;
     if !tick.flags.contains(TickFlags::ACTED) || tick.flags.contains(TickFlags::NO_FRAME) {
@@ -122,7 +215,7 @@ fn complete_row(
     units.to_lerobot(tick.target.positions(), &mut row.action[..joints]);
     let seconds = |at: Nanos| (at as i64 - epoch_ns as i64) as f64 * 1e-9;
     row.extra[0] = seconds(tick.started_ns);
-    row.extra[1] = seconds(tick.target.issued_ns);
+    row.extra[1] = sent_ns.map_or(NEVER_SENT, seconds);
     row.extra[2] = seconds(tick.state.captured_ns);
     row.extra[3] = tick.state_age_ns as f64 * 1e-9;
     for camera in 0..tick.cameras.min(row.frames.len()) {

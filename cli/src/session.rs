@@ -19,7 +19,7 @@ use sinew_runtime::control::{
 };
 use sinew_runtime::device::{
     DeviceConfig, DeviceCore, DeviceReport, DeviceTelemetry, DeviceThread, Interpolation, OnStop,
-    SafeOutcome,
+    SafeOutcome, SentTarget,
 };
 use sinew_runtime::pace::period_of;
 use sinew_runtime::ring::RingReader;
@@ -324,6 +324,11 @@ impl Setup {
     /// Asks for one more listener to every tick; they come with [`Session::sinks`].
     pub(crate) fn add_sink(&mut self) {
         self.sinks += 1;
+    }
+
+    /// When each target reached the motors, for one listener.
+    pub(crate) fn sent_targets(&mut self) -> RingReader<SentTarget> {
+        self.device.sent_targets(SINK_TICKS)
     }
 
     /// Ends the run when no action came for this many ticks.

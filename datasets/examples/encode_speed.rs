@@ -46,11 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for codec in [Codec::H264, Codec::Av1] {
         let root =
             std::env::temp_dir().join(format!("sinew-encode-{}-{codec:?}", std::process::id()));
-        let camera = |name: &str| CameraSpec {
-            name: name.into(),
-            width: 320,
-            height: 240,
-        };
+        let camera = |name: &str| CameraSpec::rgb(name, 320, 240);
         let spec = DatasetSpec {
             robot_type: "none".into(),
             fps: 30,

@@ -7,7 +7,7 @@
 //! fast as rows are taken, to see what the length alone costs.
 
 use sinew_datasets::{
-    CameraSpec, Codec, DatasetSpec, ExtraSpec, LoopRow, Recorder, RecorderThread,
+    CameraSpec, Codec, DatasetSpec, ExtraSpec, ExtraType, LoopRow, Recorder, RecorderThread,
 };
 use sinew_runtime::frame::Frame;
 use std::sync::Arc;
@@ -34,21 +34,14 @@ fn picture(number: usize) -> Frame {
 
 fn spec(cameras: &[&str]) -> DatasetSpec {
     let names: Vec<String> = (0..6).map(|i| format!("joint_{i}.pos")).collect();
-    let camera = |name: &&str| CameraSpec {
-        name: (*name).into(),
-        width: 640,
-        height: 480,
-    };
+    let camera = |name: &&str| CameraSpec::rgb(name, 640, 480);
     DatasetSpec {
         robot_type: "none".into(),
         fps: FPS,
         state_names: names.clone(),
         action_names: names,
         cameras: cameras.iter().map(camera).collect(),
-        extras: vec![ExtraSpec {
-            name: "timing".into(),
-            entries: (0..8).map(|i| format!("t{i}_s")).collect(),
-        }],
+        extras: vec![ExtraSpec::tensor("timing", ExtraType::Float64, &[8])],
         codec: Codec::H264,
     }
 }

@@ -135,7 +135,7 @@ fn one_list(path: &Path, values: ArrayRef) -> Result<ArrayRef> {
 }
 
 /// List cells of `length` values each.
-fn lists_of(path: &Path, values: ArrayRef, length: usize) -> Result<ArrayRef> {
+pub(crate) fn lists_of(path: &Path, values: ArrayRef, length: usize) -> Result<ArrayRef> {
     let broken = |e: String| Error::corrupt(path, e);
     let element = Arc::new(Field::new("element", values.data_type().clone(), true));
     let length = i32::try_from(length).map_err(|e| broken(e.to_string()))?;

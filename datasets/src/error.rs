@@ -70,6 +70,11 @@ pub enum Error {
         /// The codec that was asked for.
         wanted: &'static str,
     },
+    /// Depth cannot be encoded on this machine.
+    #[error(
+        "depth video needs FFmpeg's libavcodec (version 59 to 62) with x265 of 12 bits, which was not found; install it, e.g. `apt install gstreamer1.0-libav`, or keep the pictures as images"
+    )]
+    NoDepthEncoder,
     /// No library that decodes this is installed.
     #[error(
         "no decoder for {wanted}: FFmpeg's libavcodec (version 59 to 62) with dav1d is needed ({problem}); install it, e.g. `apt install gstreamer1.0-libav` or `ffmpeg`"

@@ -4,7 +4,7 @@
 use crate::doctor;
 use crate::episodes::{self, Episode};
 use crate::features::{CameraSpec, Codec, DatasetSpec};
-use crate::files::{Files, ReadAt};
+use crate::files::{FileEntry, Files, ReadAt};
 use crate::info::{FileIndex, Info};
 use crate::journal::marks::EpisodeMarks;
 use crate::journal::plan::Plan;
@@ -257,6 +257,10 @@ struct OneFile(Arc<Vec<u8>>);
 impl Files for OneFile {
     fn open(&self, _path: &Path) -> io::Result<Arc<dyn ReadAt>> {
         Ok(self.0.clone())
+    }
+
+    fn list(&self, _folder: &Path) -> io::Result<Vec<FileEntry>> {
+        Ok(Vec::new())
     }
 }
 

@@ -11,13 +11,14 @@
 //! from parquet and pictures from MP4 → [`Loader`] reads ahead for training. Where the files lie is
 //! behind [`Files`]: a folder, or a repository on a hub (`remote/`).
 //!
-//! Read first: `recorder.rs` for what an episode is on disk, then `info.rs` and `features.rs` for
-//! the format's head. The layout is LeRobot's at every moment after an episode is saved.
+//! Read first: `recorder.rs` for what an episode is on disk, then `spec.rs` for what can be recorded,
+//! `info.rs` and `features.rs` for the format's head. The layout is LeRobot's at every moment after an episode is saved.
 //!
 //! Features: `gstreamer` for cameras; without it the types exist and refuse cameras. `remote` for
 //! datasets on a hub; without it their names are refused. `interop` enables the tests that need the
 //! real lerobot package.
 
+mod camera;
 pub mod convert;
 mod data;
 pub mod diff;
@@ -33,6 +34,7 @@ mod fsio;
 pub mod fuzz;
 mod info;
 mod journal;
+mod levels;
 pub mod mp4;
 mod parts;
 pub(crate) mod reader;
@@ -41,18 +43,17 @@ mod remote;
 mod repair;
 pub mod report;
 mod resume;
+mod spec;
 pub mod stats;
 mod table;
 mod tasks;
 mod thread;
+mod values;
 pub mod video;
 
 pub use episodes::{Episode, VideoSpan};
 pub use error::{Error, HubFault, Result};
-pub use features::{
-    ACTION, CameraSpec, Codec, DEFAULT_FEATURES, DatasetSpec, ExtraSpec, Feature, Features, IMAGES,
-    STATE,
-};
+pub use features::{ACTION, DEFAULT_FEATURES, Feature, Features, IMAGES, STATE};
 pub use files::{FileEntry, Files, LocalFiles, ReadAt};
 pub use info::{CHUNKS_SIZE, CODEBASE_VERSION, DATA_PATH, FileIndex, Info, VIDEO_PATH};
 pub use journal::marks::{EpisodeMark, EpisodeMarks, Gap};
@@ -60,12 +61,14 @@ pub use reader::{
     Dataset, DepthUnit, Image, Item, Loader, LoaderOptions, Numbers, Order, Pixels, Reader,
     ReaderOptions, Series, Tensor, Value,
 };
-pub use recorder::{EpisodeSummary, Recorder, Row};
+pub use recorder::{EpisodeSummary, RecordOptions, Recorder, Row};
 pub use remote::HubName;
 #[cfg(feature = "remote")]
 pub use remote::{HubOptions, Token};
 pub use repair::{Recovered, RepairOptions, RepairReport, repair};
+pub use spec::{CameraSpec, Codec, DatasetSpec, ExtraSpec, ExtraType, Storage};
 pub use tasks::Tasks;
 pub use thread::{
-    LoopRow, MAX_CAMERAS, MAX_EXTRA, Offered, Overload, RecorderThread, RowSender, SavedEpisode,
+    LoopRow, MAX_EXTRA, MAX_TEXTS, Offered, Overload, RecorderThread, RowSender, SavedEpisode,
 };
+pub use values::ExtraValue;

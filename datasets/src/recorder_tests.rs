@@ -1,9 +1,9 @@
 //! Recording without cameras; videos are tested in `tests/recording.rs`.
 
 use super::*;
-use crate::features::{Codec, ExtraSpec};
 use crate::reader::Dataset;
 use crate::resume::STAGING;
+use crate::spec::{Codec, ExtraSpec, ExtraType};
 use crate::{EpisodeMarks, RepairOptions, repair};
 
 fn spec() -> DatasetSpec {
@@ -13,10 +13,11 @@ fn spec() -> DatasetSpec {
         state_names: vec!["a.pos".into(), "b.pos".into()],
         action_names: vec!["a.pos".into(), "b.pos".into()],
         cameras: vec![],
-        extras: vec![ExtraSpec {
-            name: "timing.capture_s".into(),
-            entries: vec!["state_s".into()],
-        }],
+        extras: vec![ExtraSpec::vector(
+            "timing.capture_s",
+            ExtraType::Float64,
+            &["state_s"],
+        )],
         codec: Codec::Auto,
     }
 }
@@ -29,7 +30,7 @@ fn fill(recorder: &mut Recorder, task: &str, rows: usize, offset: f32) {
             .add(Row {
                 state: &[x, -x],
                 action: &[2.0 * x, 0.5],
-                extra: &[f64::from(x) / 30.0],
+                extra: &[ExtraValue::F64(&[f64::from(x) / 30.0])],
                 frames: &[],
             })
             .unwrap();
@@ -47,8 +48,8 @@ fn episodes_read_back() {
     fill(&mut recorder, "place", 3, 100.0);
     let summary = recorder.save_episode().unwrap();
     assert_eq!(
-        (summary.episode, summary.rows, summary.task.as_str()),
-        (1, 3, "place")
+        (summary.episode, summary.rows, &summary.tasks[..]),
+        (1, 3, &["place".to_owned()][..])
     );
     recorder.finalize().unwrap();
 
@@ -102,6 +103,53 @@ fn resumed_dataset_equals_one_made_at_once() {
         let read = |dir: &Path| std::fs::read(dir.join(file)).unwrap();
         assert_eq!(read(whole.path()), read(parts.path()), "{file}");
     }
+}
+
+#[test]
+fn statistics_are_exact_over_the_whole_dataset() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
+    let mut all = Vec::new();
+    for (rows, offset) in [(3, 0.0), (40, 1000.0), (7, -50.0)] {
+        fill(&mut recorder, "pick", rows, offset);
+        recorder.save_episode().unwrap();
+        all.extend((0..rows).map(|i| f64::from(2.0 * (offset + i as f32))));
+    }
+    recorder.finalize().unwrap();
+    let text = std::fs::read(dir.path().join("meta/stats.json")).unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let exact = crate::stats::FeatureStats::of_rows(&all, 1);
+    for (values, (name, _)) in exact.quantiles.iter().zip(crate::stats::QUANTILES) {
+        assert_eq!(found["action"][name][0], values[0], "{name}");
+    }
+    assert_eq!(found["action"]["count"][0], 50);
+}
+
+#[test]
+fn tasks_change_within_an_episode() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::create(dir.path(), &spec()).unwrap();
+    fill(&mut recorder, "place", 2, 0.0);
+    recorder.save_episode().unwrap();
+    fill(&mut recorder, "pick", 2, 0.0);
+    for task in ["never used", "place"] {
+        recorder.set_task(task).unwrap();
+    }
+    assert!(recorder.set_task(" ").is_err());
+    let row = Row {
+        state: &[0.0; 2],
+        action: &[0.0; 2],
+        extra: &[ExtraValue::F64(&[0.0])],
+        frames: &[],
+    };
+    recorder.add(row).unwrap();
+    let summary = recorder.save_episode().unwrap();
+    assert_eq!(summary.tasks, ["pick", "place"]);
+    let dataset = Dataset::open(dir.path()).unwrap();
+    assert_eq!(dataset.tasks(), ["place", "pick"]);
+    let numbers = dataset.series(1, "task_index").unwrap().values;
+    assert_eq!(numbers, [1.0, 1.0, 0.0]);
+    assert_eq!(dataset.episodes()[1].tasks, ["pick", "place"]);
 }
 
 /// Saved before the crash: one episode of 5 rows. In progress: one of 7.
@@ -271,7 +319,7 @@ fn dropped_rows_and_early_ends_are_marked() {
     let row = Row {
         state: &[0.0; 2],
         action: &[0.0; 2],
-        extra: &[0.0],
+        extra: &[ExtraValue::F64(&[0.0])],
         frames: &[],
     };
     recorder.start_episode("pick").unwrap();
@@ -304,13 +352,13 @@ fn wrong_rows_are_refused_and_the_episode_goes_on() {
         Row {
             state: &[0.0],
             action: &[0.0, 0.0],
-            extra: &[0.0],
+            extra: &[ExtraValue::F64(&[0.0])],
             frames: &[],
         },
         Row {
             state: &[0.0, f32::NAN],
             action: &[0.0, 0.0],
-            extra: &[0.0],
+            extra: &[ExtraValue::F64(&[0.0])],
             frames: &[],
         },
         Row {
@@ -322,7 +370,7 @@ fn wrong_rows_are_refused_and_the_episode_goes_on() {
         Row {
             state: &[0.0, 0.0],
             action: &[0.0, 0.0],
-            extra: &[0.0],
+            extra: &[ExtraValue::F64(&[0.0])],
             frames: &[Arc::new(Frame::new(2, 2, vec![0; 12]))],
         },
     ];
@@ -399,16 +447,13 @@ fn info_json_is_lerobots_to_the_byte() {
 #[cfg(feature = "gstreamer")]
 mod with_cameras {
     use super::*;
-    use crate::features::CameraSpec;
+    use crate::camera::FrameEncoder;
     use crate::mp4;
-    use crate::video::VideoReader;
+    use crate::spec::CameraSpec;
+    use crate::video::{Encoder, VideoReader};
 
     fn two_cameras() -> DatasetSpec {
-        let camera = |name: &str| CameraSpec {
-            name: name.into(),
-            width: 96,
-            height: 64,
-        };
+        let camera = |name: &str| CameraSpec::rgb(name, 96, 64);
         DatasetSpec {
             cameras: vec![camera("front"), camera("wrist")],
             codec: Codec::H264,
@@ -425,7 +470,7 @@ mod with_cameras {
         recorder.add(Row {
             state: &[f32::from(number), 0.0],
             action: &[0.0; 2],
-            extra: &[0.0],
+            extra: &[ExtraValue::F64(&[0.0])],
             frames: &[frame.clone(), frame],
         })
     }
@@ -455,9 +500,10 @@ mod with_cameras {
             std::thread::yield_now();
         }
         let durable = recorder.durable_rows().unwrap();
-        recorder.episode.as_ref().unwrap().cameras[1]
-            .encoder
-            .break_down();
+        match &recorder.episode.as_ref().unwrap().cameras[1].encoder {
+            FrameEncoder::Colour(encoder) => encoder.break_down(),
+            other => panic!("{other:?}"),
+        }
         let refused = (0..100).find_map(|_| add(&mut recorder, 41).err());
         assert!(matches!(refused, Some(Error::EndedEarly { .. })));
         let summary = recorder.save_episode().unwrap();
@@ -476,10 +522,15 @@ mod with_cameras {
 
     #[test]
     fn every_encoder_fills_the_journal() {
-        for encoder in [Encoder::X264, Encoder::OpenH264, Encoder::Aom] {
+        for encoder in [
+            Encoder::X264,
+            Encoder::OpenH264,
+            Encoder::Aom,
+            Encoder::X265,
+        ] {
             let dir = tempfile::tempdir().unwrap();
             let mut recorder = Recorder::create(dir.path(), &two_cameras()).unwrap();
-            recorder.encoder = Some(encoder);
+            recorder.choice.as_mut().unwrap().encoder = encoder;
             recorder.start_episode("pick").unwrap();
             (0..20).for_each(|i| add(&mut recorder, i).unwrap());
             let summary = recorder.save_episode().unwrap();

@@ -9,6 +9,7 @@ use crate::journal::drop_ballast;
 use crate::journal::plan::Plan;
 use crate::journal::replay::replay;
 use crate::resume::{STAGING, check_compatible, features, lock};
+use crate::video::Quality;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,7 @@ impl Default for RepairOptions {
 pub struct Recovered {
     /// Its number, from 0.
     pub episode: u64,
-    /// Task sentence.
+    /// Its task sentences.
     pub task: String,
     /// Rows, each with all its frames.
     pub rows: u64,
@@ -123,15 +124,20 @@ fn recover(
         return Ok(());
     }
     let spec = replay.header.spec.clone();
-    check_compatible(root, &info, &spec, &features(&spec, None))?;
+    check_compatible(
+        root,
+        &info,
+        &spec,
+        &features(&spec, None, Quality::default()),
+    )?;
     let mut recovered = Recovered {
         episode: replay.header.episode,
-        task: replay.header.task.clone(),
+        task: replay.rows.tasks().join("; "),
         rows,
         rows_without_frames: replay.rows_found - rows,
     };
     let mut head = Head::read(root, &spec, info)?;
-    let mut finished = replay.finish(&staging)?;
+    let mut finished = replay.finish(&staging, &head.info.features)?;
     finished.mark.recovered = true;
     recovered.episode = head.commit(finished, None)?.episode;
     report.recovered = Some(recovered);

@@ -3,12 +3,13 @@
 
 use crate::episodes::Episode;
 use crate::error::{Error, Result};
-use crate::features::{Codec, DatasetSpec, Features};
+use crate::features::Features;
 use crate::fsio;
 use crate::info::{FileIndex, Info};
 use crate::journal::plan::Plan;
 use crate::journal::replay::replay;
-use crate::video::{Encoder, VideoSpec, pick_encoder};
+use crate::spec::{CameraSpec, Codec, DatasetSpec};
+use crate::video::{Choice, Encoder, Quality, VideoSpec, choose, depth};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -62,40 +63,46 @@ impl NextFiles {
     }
 }
 
-pub(crate) fn features(spec: &DatasetSpec, encoder: Option<Encoder>) -> Features {
+pub(crate) fn features(spec: &DatasetSpec, encoder: Option<Encoder>, quality: Quality) -> Features {
     spec.features(|camera| {
-        let encoder = encoder.unwrap_or(Encoder::X264);
-        VideoSpec::recording(camera.width, camera.height, spec.fps, encoder).lerobot_info()
+        if camera.depth {
+            return depth::video_info(camera, spec.fps);
+        }
+        let encoder = encoder.unwrap_or_default();
+        VideoSpec::recording(camera.width, camera.height, spec.fps, encoder)
+            .with(quality)
+            .lerobot_info()
     })
 }
 
-/// The encoder to record with; a dataset that is resumed keeps its codec.
+/// How to encode colour video; a dataset that is resumed keeps its codec.
 pub(crate) fn choose_encoder(
     spec: &DatasetSpec,
     recorded: Option<Codec>,
-) -> Result<Option<Encoder>> {
-    if spec.cameras.is_empty() {
+    quality: Quality,
+) -> Result<Option<Choice>> {
+    let cameras: Vec<&CameraSpec> = spec
+        .cameras
+        .iter()
+        .filter(|camera| camera.is_colour_video())
+        .collect();
+    if cameras.is_empty() {
         return Ok(None);
     }
-    let codec = if spec.codec == Codec::Auto {
-        recorded.unwrap_or(Codec::Auto)
-    } else {
-        spec.codec
+    let codec = match spec.codec {
+        Codec::Auto => recorded.unwrap_or_default(),
+        named => named,
     };
-    pick_encoder(codec).map(Some)
+    choose(codec, &cameras, spec.fps, quality).map(Some)
 }
 
 pub(crate) fn recorded_codec(info: &Info) -> Option<Codec> {
-    let key = info.features.video_keys().next()?;
-    match info
-        .features
-        .get(key)?
-        .info
-        .as_ref()?
-        .get("video.codec")?
-        .as_str()?
-    {
+    let videos = info.features.iter().map(|(_, feature)| feature);
+    let mut colour = videos.filter(|f| f.is_video() && !depth::is_depth(f));
+    let facts = colour.next()?.info.as_ref()?;
+    match facts.get("video.codec")?.as_str()? {
         "h264" => Some(Codec::H264),
+        "hevc" => Some(Codec::Hevc),
         "av1" => Some(Codec::Av1),
         _ => None,
     }
@@ -130,6 +137,12 @@ pub(crate) fn check_compatible(
                 feature.dtype, feature.shape, new.dtype, new.shape
             ));
         }
+        let unit = feature.info.as_ref().and_then(|i| i.get("depth_unit"));
+        if unit.is_some_and(|unit| unit == "m") {
+            return refuse(format!(
+                "{had} keeps distances in m; they are recorded in mm"
+            ));
+        }
         if !feature.is_camera() && feature.entry_names() != new.entry_names() {
             return refuse(format!(
                 "the entries of {had} are {}, not {}",
@@ -154,7 +167,7 @@ pub(crate) fn unsaved(root: &Path, info: &Info) -> Result<Option<Error>> {
         return Ok(unrepaired(plan.rows, plan.task));
     }
     let found = replay(&staging)?.filter(|replay| replay.is_of(info));
-    Ok(found.and_then(|replay| unrepaired(replay.rows.len(), replay.header.task)))
+    Ok(found.and_then(|replay| unrepaired(replay.rows.len(), replay.rows.task().to_owned())))
 }
 
 /// Makes the staging folder and claims the dataset for this process.

@@ -3,7 +3,8 @@
 //! Vectors: minimum, maximum, mean, population standard deviation and five quantiles for each
 //! entry. LeRobot takes quantiles from a histogram of 5000 bins; here they are the exact values
 //! that its histogram approximates (the smallest value with at least `q·n` values at or below it).
-//! Cameras: the same for each colour channel over downscaled images, divided by 255. Every frame
+//! Cameras: the same for each colour channel over downscaled images, divided by 255 (distances of
+//! depth cameras stay as they are). Every frame
 //! counts (LeRobot's streaming mode), because sampling would need the episode's length beforehand.
 //! [`recompute`] afterwards knows the lengths, and takes as many frames as LeRobot does.
 
@@ -233,6 +234,14 @@ impl Stats {
         self.0.sort_by_key(|(name, _)| place(name));
     }
 
+    /// Replaces the statistics of a feature.
+    pub(crate) fn set(&mut self, name: &str, stats: FeatureStats) {
+        match self.0.iter_mut().find(|(n, _)| n == name) {
+            Some((_, known)) => *known = stats,
+            None => self.0.push((name.to_owned(), stats)),
+        }
+    }
+
     /// Adds an episode.
     pub fn merge(&mut self, episode: &Self) {
         for (name, theirs) in &episode.0 {
@@ -266,36 +275,43 @@ impl Stats {
 }
 
 /// Statistics of one camera, gathered frame by frame.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ImageStats {
-    histogram: [Box<[u64; 256]>; 3],
+    /// How often each level occurred, one histogram a channel.
+    histogram: Vec<Box<[u64]>>,
+    /// The level that counts as 1: colours are stored in 0..1, distances as they are.
+    one: f64,
     frames: u64,
 }
 
 impl Default for ImageStats {
+    /// Of a colour camera.
     fn default() -> Self {
         Self {
-            histogram: std::array::from_fn(|_| Box::new([0; 256])),
+            histogram: vec![vec![0; 256].into(); 3],
+            one: 255.0,
             frames: 0,
         }
     }
 }
 
 impl ImageStats {
+    /// Of a depth camera, in mm.
+    pub fn depth() -> Self {
+        Self {
+            histogram: vec![vec![0; 1 << 16].into()],
+            one: 1.0,
+            frames: 0,
+        }
+    }
+
     /// Adds an image: every k-th pixel of every k-th row where it is large.
     pub fn add(&mut self, frame: &Frame) {
-        let step = downscale_step(frame.width, frame.height);
-        for row in frame
-            .data
-            .chunks_exact(3 * frame.width as usize)
-            .step_by(step)
-        {
-            for pixel in row.chunks_exact(3).step_by(step) {
-                self.histogram[0][usize::from(pixel[0])] += 1;
-                self.histogram[1][usize::from(pixel[1])] += 1;
-                self.histogram[2][usize::from(pixel[2])] += 1;
-            }
-        }
+        self.add_sample(&sample(frame));
+    }
+
+    pub(crate) fn add_sample(&mut self, pixels: &[u8]) {
+        self.each_level(pixels, |count| *count += 1);
         self.frames += 1;
     }
 
@@ -309,47 +325,109 @@ impl ImageStats {
         self.frames += other.frames;
     }
 
-    /// The statistics so far, in 0..1.
+    /// Takes back what [`Self::add_sample`] added.
+    pub(crate) fn remove_sample(&mut self, pixels: &[u8]) {
+        self.each_level(pixels, |count| *count = count.saturating_sub(1));
+        self.frames = self.frames.saturating_sub(1);
+    }
+
+    fn each_level(&mut self, pixels: &[u8], mut change: impl FnMut(&mut u64)) {
+        match &mut self.histogram[..] {
+            [distances] => {
+                for pixel in pixels.chunks_exact(2) {
+                    change(&mut distances[usize::from(u16::from_le_bytes([pixel[0], pixel[1]]))]);
+                }
+            }
+            [red, green, blue] => {
+                for pixel in pixels.chunks_exact(3) {
+                    change(&mut red[usize::from(pixel[0])]);
+                    change(&mut green[usize::from(pixel[1])]);
+                    change(&mut blue[usize::from(pixel[2])]);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The levels that occurred, channel by channel.
+    pub(crate) fn levels(&self) -> Vec<Vec<(u16, u64)>> {
+        let occurring = |histogram: &[u64]| {
+            let counted = histogram
+                .iter()
+                .enumerate()
+                .filter(|(_, count)| **count > 0);
+            counted
+                .map(|(level, count)| (level as u16, *count))
+                .collect()
+        };
+        self.histogram.iter().map(|h| occurring(h)).collect()
+    }
+
+    /// Adds the levels of `frames` frames.
+    pub(crate) fn add_levels(&mut self, levels: &[Vec<(u16, u64)>], frames: u64) {
+        for (histogram, levels) in self.histogram.iter_mut().zip(levels) {
+            for (level, count) in levels {
+                if let Some(all) = histogram.get_mut(usize::from(*level)) {
+                    *all = all.saturating_add(*count);
+                }
+            }
+        }
+        self.frames += frames;
+    }
+
+    /// The statistics so far: of colours in 0..1, of distances in mm.
     pub fn finish(&self) -> FeatureStats {
-        let mut stats = FeatureStats::empty(3, true);
+        let mut stats = FeatureStats::empty(self.histogram.len(), true);
         stats.count = self.frames;
         for (channel, histogram) in self.histogram.iter().enumerate() {
-            let pixels: u64 = histogram.iter().sum();
+            let pixels = histogram.iter().fold(0_u64, |n, c| n.saturating_add(*c));
             if pixels == 0 {
                 continue;
             }
             let n = pixels as f64;
             let weighted = |f: &dyn Fn(f64) -> f64| {
-                histogram
-                    .iter()
-                    .enumerate()
-                    .map(|(v, c)| f(v as f64 / 255.0) * *c as f64)
+                let counted = histogram.iter().enumerate().filter(|(_, c)| **c > 0);
+                counted
+                    .map(|(v, c)| f(v as f64 / self.one) * *c as f64)
                     .sum::<f64>()
                     / n
             };
+            let level = |index| level_at(histogram, index) / self.one;
             let mean = weighted(&|v| v);
             stats.mean[channel] = mean;
             stats.std[channel] = weighted(&|v| (v - mean).powi(2)).sqrt();
-            stats.min[channel] = level_at(histogram, 0);
-            stats.max[channel] = level_at(histogram, pixels - 1);
+            stats.min[channel] = level(0);
+            stats.max[channel] = level(pixels - 1);
             for (slot, (_, q)) in stats.quantiles.iter_mut().zip(QUANTILES) {
-                slot[channel] = level_at(histogram, rank(q, pixels));
+                slot[channel] = level(rank(q, pixels));
             }
         }
         stats
     }
 }
 
-/// The value, in 0..1, of the `index`-th pixel in sorted order.
-fn level_at(histogram: &[u64; 256], index: u64) -> f64 {
+/// The pixels of an image that count.
+pub(crate) fn sample(frame: &Frame) -> Vec<u8> {
+    let step = downscale_step(frame.width, frame.height);
+    let pixel_bytes = frame.format.bytes();
+    let row_bytes = (pixel_bytes * frame.width as usize).max(1);
+    let rows = frame.data.chunks_exact(row_bytes).step_by(step);
+    let pixels = rows.flat_map(|row| row.chunks_exact(pixel_bytes).step_by(step));
+    let mut out = Vec::with_capacity(frame.data.len() / (step * step) + row_bytes);
+    pixels.for_each(|pixel| out.extend_from_slice(pixel));
+    out
+}
+
+/// The level of the `index`-th pixel in sorted order.
+fn level_at(histogram: &[u64], index: u64) -> f64 {
     let mut below = 0;
     for (level, count) in histogram.iter().enumerate() {
-        below += count;
+        below = u64::saturating_add(below, *count);
         if below > index {
-            return level as f64 / 255.0;
+            return level as f64;
         }
     }
-    1.0
+    histogram.len() as f64 - 1.0
 }
 
 /// LeRobot's integer factor for large images.
@@ -405,6 +483,23 @@ mod tests {
     }
 
     #[test]
+    fn distances_stay_in_mm_and_can_be_taken_back() {
+        let mut stats = ImageStats::depth();
+        let near = Frame::depth(20, 10, &[250; 200]);
+        stats.add(&near);
+        stats.add(&Frame::depth(20, 10, &[60_000; 200]));
+        stats.add(&near);
+        let found = stats.finish();
+        assert_eq!(
+            (found.min[0], found.max[0], found.count),
+            (250.0, 60_000.0, 3)
+        );
+        assert_eq!(found.quantiles[2], [250.0]);
+        assert_eq!(found.to_json()["q99"], json!([[[60_000.0]]]));
+        (0..2).for_each(|_| stats.remove_sample(&sample(&near)));
+        assert_eq!((stats.finish().min[0], stats.finish().count), (60_000.0, 1));
+    }
+
     fn values_of_cameras_are_nested_lists() {
         let camera = FeatureStats::empty(3, true);
         assert_eq!(camera.to_json()["q50"], json!([[[0.0]], [[0.0]], [[0.0]]]));

@@ -207,8 +207,7 @@ fn decode(
     take: &mut dyn FnMut(&RecordBatch) -> Result<()>,
 ) -> Result<()> {
     let broken = |e: &dyn std::fmt::Display| file.explain(path, e);
-    let metadata = ArrowReaderMetadata::load(&file, reader_options())
-        .map_err(|e| broken(&e))?;
+    let metadata = ArrowReaderMetadata::load(&file, reader_options()).map_err(|e| broken(&e))?;
     let claimed = check_sizes(path, metadata.metadata(), bytes)?;
     let pages = Pages::of(file.clone());
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(pages.clone(), metadata);

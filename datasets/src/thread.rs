@@ -6,8 +6,11 @@
 //! that this takes seconds of a stuck disk. [`Overload`] chooses otherwise.
 
 use crate::error::{Error, Result};
-use crate::recorder::{EpisodeSummary, Recorder, Row};
+use crate::recorder::{EpisodeSummary, Recorder};
+use crate::spec::{ExtraSpec, ExtraType};
+use crate::values::{self, Values};
 use rtrb::{Consumer, Producer, RingBuffer};
+use sinew_runtime::control::MAX_CAMERAS;
 use sinew_runtime::frame::Frame;
 use sinew_runtime::joints::MAX_JOINTS;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,10 +19,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Most cameras in one row.
-pub const MAX_CAMERAS: usize = 6;
-/// Most extra values in one row.
-pub const MAX_EXTRA: usize = 16;
+/// Most numbers of extra columns in one row.
+pub const MAX_EXTRA: usize = 64;
+/// Most texts of extra columns in one row.
+pub const MAX_TEXTS: usize = 4;
 /// How often the recorder's thread looks into the ring.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -30,8 +33,13 @@ pub struct LoopRow {
     pub state: [f32; MAX_JOINTS],
     /// Action values.
     pub action: [f32; MAX_JOINTS],
-    /// Values of the extra columns.
+    /// Numbers of the extra columns, one after the other: whole ones as they are up to 2^53, truth as
+    /// 0 and 1.
     pub extra: [f64; MAX_EXTRA],
+    /// Texts of the extra columns, one after the other; `None` for an empty one.
+    pub texts: [Option<Arc<str>>; MAX_TEXTS],
+    /// The row's task, if it is not that of the row before.
+    pub task: Option<Arc<str>>,
     /// One frame a camera.
     pub frames: [Option<Arc<Frame>>; MAX_CAMERAS],
 }
@@ -42,6 +50,8 @@ impl Default for LoopRow {
             state: [0.0; MAX_JOINTS],
             action: [0.0; MAX_JOINTS],
             extra: [0.0; MAX_EXTRA],
+            texts: Default::default(),
+            task: None,
             frames: Default::default(),
         }
     }
@@ -143,6 +153,7 @@ pub struct SavedEpisode {
 
 enum Command {
     Start(String, SyncSender<Result<()>>),
+    Task(String, SyncSender<Result<()>>),
     Save(SyncSender<Result<SavedEpisode>>),
     Discard(SyncSender<Result<()>>),
     Finish(SyncSender<Result<crate::Info>>),
@@ -170,14 +181,20 @@ impl RecorderThread {
         overload: Overload,
     ) -> Result<(Self, RowSender)> {
         let spec = recorder.spec();
-        let (joints, extra) = (
-            spec.state_names.len().max(spec.action_names.len()),
-            spec.extra_len(),
-        );
-        if joints > MAX_JOINTS || extra > MAX_EXTRA || spec.cameras.len() > MAX_CAMERAS {
+        let joints = spec.state_names.len().max(spec.action_names.len());
+        let is_text = |extra: &&ExtraSpec| extra.dtype == ExtraType::Text;
+        let texts = spec.extras.iter().filter(is_text).count();
+        let numbers = spec.extras.iter().filter(|e| !is_text(e));
+        let numbers: usize = numbers.map(ExtraSpec::width).sum();
+        let limits = [
+            ("joints", joints, MAX_JOINTS),
+            ("extra numbers", numbers, MAX_EXTRA),
+            ("extra texts", texts, MAX_TEXTS),
+            ("cameras", spec.cameras.len(), MAX_CAMERAS),
+        ];
+        if let Some((what, has, limit)) = limits.into_iter().find(|(_, has, limit)| has > limit) {
             return Err(Error::spec(format!(
-                "a row may have {MAX_JOINTS} joints, {MAX_EXTRA} extra values and {MAX_CAMERAS} cameras; this has {joints}, {extra} and {}",
-                spec.cameras.len()
+                "a row of the control loop may have {limit} {what}; this has {has}"
             )));
         }
         let (producer, consumer) = RingBuffer::new(ring_rows.max(1));
@@ -216,6 +233,11 @@ impl RecorderThread {
     /// Begins an episode: from now on rows are taken.
     pub fn start_episode(&self, task: &str) -> Result<()> {
         self.ask(|reply| Command::Start(task.to_owned(), reply))
+    }
+
+    /// Says that the rows offered from now on have another task. Without an episode, does nothing.
+    pub fn set_task(&self, task: &str) -> Result<()> {
+        self.ask(|reply| Command::Task(task.to_owned(), reply))
     }
 
     /// Stops taking rows, records those in the ring, and commits the episode.
@@ -290,6 +312,10 @@ impl Worker {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Start(task, reply) => drop(reply.send(self.start(&task))),
+            Command::Task(task, reply) => {
+                self.drain();
+                drop(reply.send(self.recorder.set_task(&task)));
+            }
             Command::Save(reply) => drop(reply.send(self.save())),
             Command::Discard(reply) => {
                 self.close();
@@ -369,18 +395,18 @@ impl Worker {
     }
 
     fn add(&mut self, row: LoopRow) -> Result<()> {
+        if let Some(task) = &row.task {
+            self.recorder.set_task(task)?;
+        }
         let spec = self.recorder.spec();
-        let (states, actions, extra) = (
-            spec.state_names.len(),
-            spec.action_names.len(),
-            spec.extra_len(),
-        );
+        let (states, actions) = (spec.state_names.len(), spec.action_names.len());
+        let mut values = vec![
+            Values::F32(row.state[..states].to_vec()),
+            Values::F32(row.action[..actions].to_vec()),
+        ];
+        let texts = row.texts.iter().map(Option::as_deref);
+        values.extend(values::from_loop(&spec.extras, &row.extra, texts));
         let frames: Vec<Arc<Frame>> = row.frames.into_iter().flatten().collect();
-        self.recorder.add(Row {
-            state: &row.state[..states],
-            action: &row.action[..actions],
-            extra: &row.extra[..extra],
-            frames: &frames,
-        })
+        self.recorder.add_values(values, &frames)
     }
 }

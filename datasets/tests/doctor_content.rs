@@ -6,7 +6,7 @@
 mod support;
 
 use sinew_datasets::doctor::{Code, Finding, Options, Severity, examine};
-use sinew_datasets::{CameraSpec, Codec, ExtraSpec, Recorder, Row};
+use sinew_datasets::{CameraSpec, Codec, ExtraSpec, ExtraType, ExtraValue, Recorder, Row};
 use sinew_runtime::frame::Frame;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,18 +42,12 @@ fn recorded(extras: &[&str], rows: impl Fn(u32, u32) -> Sample) -> TempDir {
     let mut spec = support::spec(Codec::H264);
     spec.cameras.clear();
     if rows(0, 0).picture.is_some() {
-        spec.cameras.push(CameraSpec {
-            name: "front".into(),
-            width: 320,
-            height: 240,
-        });
+        spec.cameras.push(CameraSpec::rgb("front", 320, 240));
     }
     spec.extras.clear();
     if !extras.is_empty() {
-        spec.extras.push(ExtraSpec {
-            name: "timing".into(),
-            entries: extras.iter().map(|e| (*e).to_owned()).collect(),
-        });
+        let timing = ExtraSpec::vector("timing", ExtraType::Float64, extras);
+        spec.extras.push(timing);
     }
     let mut recorder = Recorder::create(dir.path(), &spec).unwrap();
     for episode in 0..3 {
@@ -65,7 +59,7 @@ fn recorded(extras: &[&str], rows: impl Fn(u32, u32) -> Sample) -> TempDir {
                 .add(Row {
                     state: &sample.state,
                     action: &sample.action,
-                    extra: &sample.extra,
+                    extra: &[ExtraValue::F64(&sample.extra)][..usize::from(!extras.is_empty())],
                     frames: &frames,
                 })
                 .unwrap();
@@ -294,15 +288,53 @@ fn even_times_are_told_in_notes() {
     let found = findings(dir.path());
     assert!(found.iter().all(|f| f.code == Code::Timing), "{found:#?}");
     let messages: Vec<&str> = found.iter().map(|f| f.message.as_str()).collect();
-    assert_eq!(found.len(), 2);
+    assert_eq!(found.len(), 3, "{messages:?}");
     assert!(
         messages[0].starts_with("tick periods of 33.3 ms are off by 0.0 ms"),
         "{messages:?}"
     );
     assert!(
-        messages[1].starts_with("pictures are 10.0 ms to 10.0 ms older than"),
+        messages[1].starts_with("joint values are 2.0 ms to 2.0 ms old at the tick"),
         "{messages:?}"
     );
+    assert!(
+        messages[2].starts_with("pictures are 10.0 ms to 10.0 ms older than")
+            && messages[2].contains("a new one came every 33.3 ms"),
+        "{messages:?}"
+    );
+}
+
+#[test]
+fn send_times_and_cameras_that_are_apart_are_told() {
+    const TIMES: [&str; 4] = [
+        "tick_s",
+        "action_sent_s",
+        "front_capture_s",
+        "wrist_capture_s",
+    ];
+    let dir = recorded(&TIMES, |episode, row| {
+        let tick = f64::from(row) / 30.0;
+        let sent = if row == 7 { -1.0 } else { tick + 0.003 };
+        Sample {
+            extra: vec![tick, sent, tick - 0.01, tick - 0.09],
+            ..swing(episode, row)
+        }
+    });
+    let found = findings(dir.path());
+    let notes: Vec<&Finding> = found.iter().filter(|f| f.code == Code::Timing).collect();
+    let sent = "actions were sent 3.0 ms to 3.0 ms after their tick";
+    let sent = notes.iter().find(|f| f.message.starts_with(sent)).unwrap();
+    assert!(
+        sent.message.ends_with("3 of 270 were never sent"),
+        "{sent:?}"
+    );
+    let apart: Vec<&Finding> = found
+        .iter()
+        .filter(|f| f.message.contains("of a row are 80.0 ms"))
+        .collect();
+    let codes: Vec<Code> = apart.iter().map(|f| f.code).collect();
+    let skew = Code::CameraSkew;
+    assert_eq!(codes, [skew, skew, skew, Code::Timing], "{apart:?}");
 }
 
 #[test]

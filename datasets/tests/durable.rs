@@ -12,7 +12,8 @@ mod support;
 
 use sinew_datasets::video::VideoReader;
 use sinew_datasets::{
-    Codec, Dataset, EpisodeMarks, Recorder, RepairOptions, RepairReport, Row, repair,
+    CameraSpec, Codec, Dataset, DatasetSpec, EpisodeMarks, ExtraSpec, ExtraType, ExtraValue,
+    Numbers, Pixels, ReaderOptions, Recorder, RepairOptions, RepairReport, Row, repair,
 };
 use sinew_runtime::frame::Frame;
 use std::io::{BufRead, BufReader, Write};
@@ -24,6 +25,8 @@ use support::{counter, counter_frame, read_counter, spec, state};
 
 /// Rows a second.
 const FPS: u32 = 30;
+/// Size of the depth camera.
+const DEPTH: (u32, u32) = (96, 64);
 /// Tells a child what to do: rows of an episode, whether in real time, root.
 const CHILD: &str = "SINEW_TEST_CHILD";
 
@@ -54,7 +57,32 @@ fn frames(episode: u32, row: u32) -> Vec<Arc<Frame>> {
         }
         Arc::new(frame)
     };
-    vec![frame(0), frame(1)]
+    let depth = Frame::depth(DEPTH.0, DEPTH.1, &distances(episode, row));
+    vec![frame(0), frame(1), Arc::new(depth)]
+}
+
+/// Two colour cameras, a depth camera, times, text and truth.
+fn every_kind() -> DatasetSpec {
+    let mut spec = spec(Codec::H264);
+    spec.cameras
+        .push(CameraSpec::depth("front_depth", DEPTH.0, DEPTH.1));
+    spec.extras
+        .push(ExtraSpec::scalar("remark", ExtraType::Text));
+    spec.extras
+        .push(ExtraSpec::scalar("next.done", ExtraType::Bool));
+    spec
+}
+
+fn remark(episode: u32, row: u32) -> String {
+    format!("{episode}/{row}")
+}
+
+/// Distances that are unlike those of every other row, mm.
+fn distances(episode: u32, row: u32) -> Vec<u16> {
+    let at = 500 + 40 * (episode % 10) + 20 * (row % 200);
+    (0..DEPTH.0 * DEPTH.1)
+        .map(|i| (at + i % 7) as u16)
+        .collect()
 }
 
 /// What a child process does: it records episodes until it is killed or something fails, and says
@@ -82,7 +110,7 @@ fn record(
     in_real_time: bool,
     say: &dyn Fn(String),
 ) -> sinew_datasets::Result<()> {
-    let mut recorder = Recorder::create(root, &spec(Codec::H264))?;
+    let mut recorder = Recorder::create(root, &every_kind())?;
     for episode in 0.. {
         recorder.start_episode("pick the cube")?;
         let start = Instant::now();
@@ -95,7 +123,12 @@ fn record(
             let added = recorder.add(Row {
                 state: &state,
                 action: &state.map(|v| -v),
-                extra: &[f64::from(row), 0.01, 0.02],
+                extra: &[
+                    ExtraValue::F64(&[f64::from(row)]),
+                    ExtraValue::F64(&[0.01, 0.02]),
+                    ExtraValue::Text(&remark(episode, row)),
+                    ExtraValue::Bool(&[row % 3 == 0]),
+                ],
                 frames: &frames(episode, row),
             });
             if let Err(error) = added {
@@ -218,6 +251,7 @@ fn check(root: &Path) -> Vec<u64> {
             .video_files(episode as u64)
             .unwrap()
             .into_iter()
+            .filter(|(key, _)| !key.ends_with("_depth"))
             .enumerate()
         {
             let mut reader = VideoReader::open(&path).unwrap();
@@ -231,7 +265,39 @@ fn check(root: &Path) -> Vec<u64> {
             assert_eq!(u64::from(row), *length, "{}", path.display());
         }
     }
+    check_depth_and_words(&dataset);
     lengths
+}
+
+/// Compares distances, texts and truths of every row with what was recorded.
+fn check_depth_and_words(dataset: &Dataset) {
+    let options = ReaderOptions {
+        features: Some(
+            ["observation.images.front_depth", "remark", "next.done"]
+                .map(str::to_owned)
+                .into(),
+        ),
+        ..ReaderOptions::default()
+    };
+    let reader = dataset.reader(&options).unwrap();
+    for index in 0..dataset.len() {
+        let item = reader.get(index).unwrap();
+        let (episode, row) = (item.episode as u32, item.frame as u32);
+        let place = format!("episode {episode} row {row}");
+        let value = |name| item.get(name).unwrap();
+        assert_eq!(value("remark").text(), Some(&remark(episode, row)[..]));
+        let done = &value("next.done").tensor().unwrap().numbers;
+        assert_eq!(*done, Numbers::Bool(vec![row.is_multiple_of(3)]), "{place}");
+        let image = value("observation.images.front_depth").image().unwrap();
+        let Pixels::Depth(found) = &image.pixels else {
+            panic!("{place}: colours");
+        };
+        let given = distances(episode, row);
+        assert_eq!(found.len(), given.len());
+        // A code is at most 4.5 mm wide, and rows are 20 mm apart.
+        let far = |(found, mm): (&f32, &u16)| (found - f32::from(*mm)).abs() > 3.0;
+        assert!(!found.iter().zip(&given).any(far), "{place}");
+    }
 }
 
 /// Files of the dataset with their contents' checksums, the staging folder excepted.

@@ -3,45 +3,16 @@
 //! Behind the feature `interop`, because it needs PyTorch: `make interop` installs and runs it.
 #![cfg(feature = "interop")]
 
+#[path = "support/peer.rs"]
+mod peer;
 #[path = "support/mod.rs"]
 mod support;
 
+use peer::run;
 use serde_json::Value;
 use sinew_datasets::{Codec, Dataset, Info, Recorder};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use support::{counter, record, spec, state};
-
-fn python() -> PathBuf {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/sinew-peers");
-    let peers = std::env::var_os("SINEW_PEERS").map_or_else(home, PathBuf::from);
-    let python = peers.join("lerobot/bin/python");
-    assert!(
-        python.exists(),
-        "{} is missing: run scripts/setup interop",
-        python.display()
-    );
-    python
-}
-
-fn run(script: &str, root: &Path) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/peers")
-        .join(script);
-    let cache = root.parent().unwrap().join("hf-cache");
-    let output = Command::new(python())
-        .arg(script)
-        .arg(root)
-        .env("HF_HOME", cache)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// Opens `root` with lerobot and checks every row of `episodes` (task, number of rows).
 fn lerobot_reads(root: &Path, episodes: &[(&str, u32)]) {

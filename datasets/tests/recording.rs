@@ -12,7 +12,7 @@ use sinew_datasets::{
 use sinew_runtime::frame::Frame;
 use std::path::Path;
 use std::sync::Arc;
-use support::{counter_frame, read_counter, record, spec};
+use support::{counter_frame, read_counter, record, spec, times};
 
 /// Decodes a video and returns the counters drawn in its pictures, checking every time stamp.
 fn counters(path: &Path, fps: u64) -> Vec<u32> {
@@ -107,10 +107,11 @@ fn frame_of_the_wrong_size_is_refused_and_nothing_is_lost() {
     };
     let tiny = Arc::new(Frame::new(2, 2, vec![0; 12]));
     let small = [tiny.clone(), tiny];
+    let extra = times(&[0.0], &[0.0; 2]);
     let row = |frames| Row {
         state: &[0.0; 6],
         action: &[0.0; 6],
-        extra: &[0.0; 3],
+        extra: &extra,
         frames,
     };
     let (zero, one) = (good(0), good(1));
@@ -140,7 +141,7 @@ fn disk_trouble_is_an_error_and_earlier_episodes_stay() {
         .add(Row {
             state: &[0.0; 6],
             action: &[0.0; 6],
-            extra: &[0.0; 3],
+            extra: &times(&[0.0], &[0.0; 2]),
             frames: &frames,
         })
         .unwrap();

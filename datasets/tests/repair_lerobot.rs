@@ -9,7 +9,7 @@ use sinew_datasets::{Codec, EpisodeMarks, Recorder, RepairOptions, Row, repair};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use support::{counter, counter_frame, record, spec, state};
+use support::{counter, counter_frame, record, spec, state, times};
 
 fn lerobot_report(root: &Path) -> Value {
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/sinew-peers");
@@ -40,7 +40,7 @@ fn crash(recorder: &mut Recorder, episode: u32) {
             .add(Row {
                 state: &state,
                 action: &state,
-                extra: &[f64::from(row), 0.01, 0.02],
+                extra: &times(&[f64::from(row)], &[0.01, 0.02]),
                 frames: &[frame(0), frame(1)],
             })
             .unwrap();

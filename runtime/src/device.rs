@@ -41,6 +41,15 @@ use std::time::Duration;
 /// How often counts and histograms are published.
 const TELEMETRY_EVERY: Duration = Duration::from_secs(1);
 
+/// When a target reached the motors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SentTarget {
+    /// Number of the target.
+    pub seq: u64,
+    /// When the first goals towards it had been sent.
+    pub sent_ns: Nanos,
+}
+
 /// How one robot is run.
 #[derive(Debug, Clone)]
 pub struct DeviceConfig {
@@ -117,6 +126,10 @@ pub struct DeviceCore {
     targets: SlotReader<JointTarget>,
     states: Vec<SlotWriter<JointState>>,
     taps: Vec<RingWriter<JointState>>,
+    sent: Vec<RingWriter<SentTarget>>,
+    /// Number of the newest target of which goals were sent, and whether it is still to be told.
+    sent_seq: u64,
+    sent_now: bool,
     telemetry: Vec<SlotWriter<DeviceTelemetry>>,
     telemetry_due: Nanos,
     state: JointState,
@@ -169,6 +182,9 @@ impl DeviceCore {
             targets,
             states: Vec::new(),
             taps: Vec::new(),
+            sent: Vec::new(),
+            sent_seq: 0,
+            sent_now: false,
             telemetry: Vec::new(),
             telemetry_due: 0,
             out: JointTarget::default(),
@@ -196,6 +212,13 @@ impl DeviceCore {
     pub fn tap(&mut self, capacity: usize) -> RingReader<JointState> {
         let (writer, reader) = ring(capacity);
         self.taps.push(writer);
+        reader
+    }
+
+    /// A ring that tells when the first goals towards each target had been sent, for one reader.
+    pub fn sent_targets(&mut self, capacity: usize) -> RingReader<SentTarget> {
+        let (writer, reader) = ring(capacity);
+        self.sent.push(writer);
         reader
     }
 
@@ -237,6 +260,15 @@ impl DeviceCore {
     /// Notes that the cycle ended at `now`, and publishes what is due.
     pub fn end_step(&mut self, now: Nanos) {
         self.stats.work.record(now.saturating_sub(self.started));
+        if std::mem::take(&mut self.sent_now) {
+            let target = SentTarget {
+                seq: self.sent_seq,
+                sent_ns: now,
+            };
+            self.sent.iter_mut().for_each(|ring| {
+                ring.push(target);
+            });
+        }
         if now >= self.telemetry_due {
             self.telemetry_due = now.saturating_add(nanos(TELEMETRY_EVERY));
             self.publish_telemetry();
@@ -344,7 +376,13 @@ impl DeviceCore {
             Verdict::Comply(_) => self.switch_torque(false),
             Verdict::Follow => {
                 self.switch_torque(true)?;
-                self.send()
+                let writes = self.counters.writes;
+                self.send()?;
+                let target = self.targets.get().seq;
+                if self.counters.writes > writes && target != self.sent_seq {
+                    (self.sent_seq, self.sent_now) = (target, true);
+                }
+                Ok(())
             }
             // Only a target to follow switches an arm on.
             Verdict::Hold(_) | Verdict::Yield(_) => self.send(),

@@ -3,7 +3,27 @@
 use crate::clock::Nanos;
 use std::sync::{Arc, Mutex};
 
-/// One RGB image, 8 bits a channel, rows top to bottom, no padding.
+/// What a frame's bytes mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PixelFormat {
+    /// Red, green, blue, 8 bits each.
+    #[default]
+    Rgb8,
+    /// Distance in mm, 16 bits, little-endian; 0 where nothing was measured.
+    DepthMm,
+}
+
+impl PixelFormat {
+    /// Bytes of one pixel.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Rgb8 => 3,
+            Self::DepthMm => 2,
+        }
+    }
+}
+
+/// One image: colours or distances, rows top to bottom, no padding.
 #[derive(Debug)]
 pub struct Frame {
     /// Counts frames of one camera, from 1.
@@ -14,22 +34,42 @@ pub struct Frame {
     pub width: u32,
     /// Height, pixels.
     pub height: u32,
-    /// `3 * width * height` bytes, RGB.
+    /// What the bytes mean.
+    pub format: PixelFormat,
+    /// `width * height` pixels of `format`.
     pub data: Vec<u8>,
     home: Option<Arc<Mutex<Vec<Vec<u8>>>>>,
 }
 
 impl Frame {
-    /// A frame of its own, outside any pool.
+    /// An RGB frame of its own, outside any pool.
     pub fn new(width: u32, height: u32, data: Vec<u8>) -> Self {
+        Self::alone(width, height, PixelFormat::Rgb8, data)
+    }
+
+    /// A depth frame of its own, outside any pool, from distances in mm.
+    pub fn depth(width: u32, height: u32, mm: &[u16]) -> Self {
+        let data = mm.iter().flat_map(|d| d.to_le_bytes()).collect();
+        Self::alone(width, height, PixelFormat::DepthMm, data)
+    }
+
+    fn alone(width: u32, height: u32, format: PixelFormat, data: Vec<u8>) -> Self {
         Self {
             seq: 0,
             captured_ns: 0,
             width,
             height,
+            format,
             data,
             home: None,
         }
+    }
+
+    /// The distances of a depth frame, mm, row by row.
+    pub fn distances(&self) -> impl Iterator<Item = u16> + '_ {
+        self.data
+            .chunks_exact(2)
+            .map(|d| u16::from_le_bytes([d[0], d[1]]))
     }
 }
 
@@ -77,6 +117,7 @@ impl FramePool {
             captured_ns,
             width: self.width,
             height: self.height,
+            format: PixelFormat::Rgb8,
             data: recycled.unwrap_or_else(|| vec![0; bytes]),
             home: Some(self.free.clone()),
         }

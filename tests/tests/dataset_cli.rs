@@ -1,6 +1,6 @@
 //! `sinew dataset info | ls | show | doctor`: what they print, their JSON, their exit codes.
 
-use sinew_datasets::{Codec, DatasetSpec, ExtraSpec, Recorder, Row};
+use sinew_datasets::{Codec, DatasetSpec, ExtraSpec, ExtraType, ExtraValue, Recorder, Row};
 use sinew_tests::{Outcome, Running};
 use std::path::Path;
 use tempfile::TempDir;
@@ -18,10 +18,7 @@ fn recorded() -> TempDir {
         state_names: names.clone(),
         action_names: names,
         cameras: vec![],
-        extras: vec![ExtraSpec {
-            name: "timing".to_owned(),
-            entries: vec!["tick_s".to_owned()],
-        }],
+        extras: vec![ExtraSpec::vector("timing", ExtraType::Float64, &["tick_s"])],
         codec: Codec::Auto,
     };
     let mut recorder = Recorder::create(folder.path(), &spec).unwrap();
@@ -36,7 +33,7 @@ fn recorded() -> TempDir {
                 .add(Row {
                     state: &state,
                     action: &state.map(|v| v + 1.0),
-                    extra: &[f64::from(row) / 30.0],
+                    extra: &[ExtraValue::F64(&[f64::from(row) / 30.0])],
                     frames: &[],
                 })
                 .unwrap();

@@ -31,7 +31,7 @@ mod simulated {
     use crate::world::World;
     use anyhow::Context;
     use sinew_datasets::Dataset;
-    use sinew_datasets::video::side_by_side_mp4;
+    use sinew_datasets::video::{PixFmt, Quality, side_by_side_mp4};
     use sinew_sim::pick::realtime::{SimConfig, SimServer};
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
@@ -141,12 +141,17 @@ mod simulated {
             teleop: Operator::Scripted,
             dataset: dataset.to_owned(),
             resume: false,
-            task: "Pick up the cube and place it in the target zone.".to_owned(),
+            task: vec!["Pick up the cube and place it in the target zone.".to_owned()],
             episodes: args.episodes,
             episode_time: 30.0,
             reset_time: 0.0,
             fps: 30,
             codec: CodecArg::Auto,
+            crf: Quality::default().crf,
+            gop: Quality::default().gop,
+            pix_fmt: PixFmt::default(),
+            images: false,
+            camera_timeout: 2.0,
             seed: args.seed,
             output: quiet(),
         }

@@ -141,7 +141,7 @@ fn rendering() -> Finding {
 }
 
 fn video() -> Finding {
-    let encoder = |codec| sinew_datasets::video::pick_encoder(codec).map(|e| format!("{e:?}"));
+    let encoder = |codec| sinew_datasets::video::pick_encoder(codec).map(|e| e.to_string());
     let h264 = encoder(sinew_datasets::Codec::H264);
     let av1 = encoder(sinew_datasets::Codec::Av1);
     let found = match (h264, av1) {

@@ -10,7 +10,8 @@ use crate::session::{Rates, Session, SessionReport, Setup};
 use crate::world::World;
 use anyhow::{Context, Result};
 use sinew_datasets::{
-    DatasetSpec, Error, Recorder, RecorderThread, RepairOptions, SavedEpisode, repair,
+    DatasetSpec, Error, RecordOptions, Recorder, RecorderThread, RepairOptions, SavedEpisode,
+    repair,
 };
 use sinew_drivers::teleop::EpisodeCommand;
 use sinew_runtime::stop::{StopCause, StopToken};
@@ -27,6 +28,7 @@ const SETTLE: Duration = Duration::from_millis(300);
 #[derive(Debug, Clone, serde::Serialize)]
 pub(crate) struct EpisodeResult {
     pub(crate) index: u64,
+    pub(crate) tasks: Vec<String>,
     pub(crate) seed: Option<u64>,
     pub(crate) frames: u64,
     pub(crate) seconds: f64,
@@ -42,6 +44,8 @@ pub(crate) struct EpisodeResult {
 #[derive(Debug, serde::Serialize)]
 pub(crate) struct Recorded {
     pub(crate) dataset: std::path::PathBuf,
+    /// Which encoder was chosen and why.
+    pub(crate) video: Option<String>,
     pub(crate) episodes: Vec<EpisodeResult>,
     pub(crate) incomplete_ticks: u64,
     pub(crate) session: SessionReport,
@@ -92,6 +96,9 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
     }
     check_seconds("--episode-time", Some(args.episode_time))?;
     check_seconds("--reset-time", Some(args.reset_time))?;
+    if !(0.0..=3600.0).contains(&args.camera_timeout) {
+        return Err(usage("--camera-timeout must be 0 to 3600 seconds"));
+    }
     monitor::check_keyboard(args.teleop, &args.output)?;
     let (rig, world, robot) = open(&args.robot, world)?;
     let rates = Rates {
@@ -108,15 +115,23 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
         &args.output,
     )?;
     setup.add_sink();
+    let sent = setup.sent_targets();
     let wanted = monitor::prepare(&mut setup, &rig, &world, &args.output)?;
     // Last, so that a mistake in anything else leaves no half-made dataset behind, which would be
     // in the way of the corrected command.
-    let spec = recording::spec(&rig, &world, args.fps, args.codec.into());
+    let (spec, options) = (
+        recording::spec(&rig, &world, args),
+        recording::options(args),
+    );
     let recorder = if args.resume && args.dataset.join("meta/info.json").exists() {
-        resume(&args.dataset, &spec)?
+        resume(&args.dataset, &spec, options)?
     } else {
-        Recorder::create(&args.dataset, &spec).map_err(usage)?
+        Recorder::create_with(&args.dataset, &spec, options).map_err(usage)?
     };
+    let video = recording::video_line(&recorder);
+    if let Some(line) = &video {
+        eprintln!("{line}");
+    }
     let (recorder, rows) = RecorderThread::spawn(recorder, RING_ROWS)?;
     let mut session = setup.start(source, &world)?;
     let monitor = Monitor::start(
@@ -125,7 +140,7 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
         &format!("{} · record", rig.blueprint.title),
         &crate::keyboard::help(&rig),
     )?;
-    let (counts, forwarder) = recording::forward(&rig, session.take_sink()?, rows)?;
+    let (counts, forwarder) = recording::forward(&rig, session.take_sink()?, sent, rows)?;
     let mut takes = Takes {
         args,
         world: &world,
@@ -149,6 +164,7 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
     finished?;
     Ok(Recorded {
         dataset: args.dataset.clone(),
+        video,
         episodes,
         incomplete_ticks: incomplete(&counts),
         session,
@@ -158,8 +174,8 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
 
 /// Goes on with a dataset. What a crashed session was recording becomes an episode of its own, which
 /// is said, and marked in the dataset: it can be deleted, whereas what was thrown away is gone.
-fn resume(root: &std::path::Path, spec: &DatasetSpec) -> Result<Recorder> {
-    match Recorder::resume(root, spec) {
+fn resume(root: &std::path::Path, spec: &DatasetSpec, options: RecordOptions) -> Result<Recorder> {
+    match Recorder::resume_with(root, spec, options) {
         Err(Error::Unrepaired { .. }) => {
             let report = repair(root, RepairOptions::default())?;
             for episode in report.completed.iter().chain(&report.recovered) {
@@ -168,7 +184,7 @@ fn resume(root: &std::path::Path, spec: &DatasetSpec) -> Result<Recorder> {
                     episode.episode, episode.rows, episode.task
                 );
             }
-            Recorder::resume(root, spec).map_err(usage)
+            Recorder::resume_with(root, spec, options).map_err(usage)
         }
         other => other.map_err(usage),
     }
@@ -206,8 +222,9 @@ impl Takes<'_> {
             if self.stop.is_set() {
                 break;
             }
-            self.recorder.start_episode(&self.args.task)?;
-            let end = self.take(number);
+            let task = (number - 1) as usize;
+            self.recorder.start_episode(self.task(task))?;
+            let end = self.take(number, task)?;
             match end {
                 TakeEnd::Redo => self.recorder.discard_episode()?,
                 TakeEnd::Quit if self.stop.cause() != Some(StopCause::Requested) => {
@@ -255,23 +272,41 @@ impl Takes<'_> {
         }
     }
 
-    fn take(&self, number: u64) -> TakeEnd {
-        let phase = format!("episode {number} of {}", self.args.episodes);
+    /// The `number`-th task, from 0; after the last comes the first again.
+    fn task(&self, number: usize) -> &str {
+        let tasks = &self.args.task;
+        tasks
+            .get(number % tasks.len().max(1))
+            .map_or("", String::as_str)
+    }
+
+    fn take(&self, number: u64, mut task: usize) -> Result<TakeEnd> {
+        let phase = |task: usize| {
+            format!(
+                "episode {number} of {}: {}",
+                self.args.episodes,
+                self.task(task)
+            )
+        };
         let (start, longest) = (Instant::now(), self.args.episode_time);
         loop {
             let elapsed = start.elapsed().as_secs_f64();
-            self.monitor.phase(&phase, Some(elapsed / longest));
+            self.monitor.phase(&phase(task), Some(elapsed / longest));
             match self.driver.serve(self.monitor, self.session) {
-                Some(EpisodeCommand::Next) => return TakeEnd::Keep,
-                Some(EpisodeCommand::Redo) => return TakeEnd::Redo,
+                Some(EpisodeCommand::Next) => return Ok(TakeEnd::Keep),
+                Some(EpisodeCommand::Redo) => return Ok(TakeEnd::Redo),
                 Some(EpisodeCommand::Quit) => {
                     self.stop.request(StopCause::Requested);
-                    return TakeEnd::Quit;
+                    return Ok(TakeEnd::Quit);
+                }
+                Some(EpisodeCommand::NextTask) => {
+                    task += 1;
+                    self.recorder.set_task(self.task(task))?;
                 }
                 None => {}
             }
             if self.stop.is_set() {
-                return TakeEnd::Quit;
+                return Ok(TakeEnd::Quit);
             }
             if elapsed >= longest
                 || self.recorder.ended_early().is_some()
@@ -281,7 +316,7 @@ impl Takes<'_> {
                     .as_ref()
                     .is_some_and(|operator| operator.is_done())
             {
-                return TakeEnd::Keep;
+                return Ok(TakeEnd::Keep);
             }
             self.stop.wait(Duration::from_millis(10));
         }
@@ -299,6 +334,7 @@ impl Takes<'_> {
             .with_context(|| format!("episode {number} was not saved"))?;
         Ok(EpisodeResult {
             index: summary.episode,
+            tasks: summary.tasks,
             seed: self.world.is_simulated().then_some(seed),
             frames: summary.rows,
             seconds: summary.duration_s,

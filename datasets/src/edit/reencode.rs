@@ -5,7 +5,8 @@ use super::plan::Plan;
 use super::videos::is_depth;
 use super::{Report, Target};
 use crate::error::{Error, Result};
-use crate::features::{Codec, Feature};
+use crate::features::Feature;
+use crate::spec::Codec;
 use crate::video::{RECORDING_CRF, RECORDING_GOP, VideoSpec, pick_encoder};
 use std::path::Path;
 

@@ -4,7 +4,7 @@ use super::build::make;
 use super::plan::Plan;
 use super::{Report, Target};
 use crate::error::{Error, Result};
-use crate::features::check_name;
+use crate::spec::check_name;
 use std::path::Path;
 
 /// Renames features, given as (old, new), cameras included.

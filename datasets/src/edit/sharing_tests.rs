@@ -3,9 +3,9 @@
 use super::build::write_episodes;
 use super::{Target, delete};
 use crate::episodes::{self, Episode};
-use crate::features::{Codec, DatasetSpec};
 use crate::info::{FileIndex, Info};
 use crate::recorder::{Recorder, Row};
+use crate::spec::{Codec, DatasetSpec};
 use crate::table::{self, TableWriter};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

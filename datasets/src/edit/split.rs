@@ -5,7 +5,7 @@ use super::place::Workspace;
 use super::plan::Plan;
 use super::{Report, Target};
 use crate::error::{Error, Result};
-use crate::features::check_name;
+use crate::spec::check_name;
 use std::collections::BTreeSet;
 use std::path::Path;
 

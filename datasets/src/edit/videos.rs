@@ -10,10 +10,11 @@ use super::place::copy_file;
 use super::plan::{Plan, Planned, Segment, Source};
 use crate::episodes::VideoSpan;
 use crate::error::{Error, Result};
-use crate::features::{Codec, Feature};
+use crate::features::Feature;
 use crate::fsio;
 use crate::info::{FileIndex, Info};
 use crate::mp4;
+use crate::spec::Codec;
 use crate::video::remux::{self, Piece, Track};
 use crate::video::{VideoReader, VideoSpec, VideoWriter, pick_encoder};
 use serde_json::Value;
@@ -244,6 +245,7 @@ impl Camera<'_> {
         let fact = |key: &str| feature.info.as_ref().and_then(|i| i.get(key));
         let codec = match fact("video.codec").and_then(Value::as_str) {
             Some("h264") => Codec::H264,
+            Some("hevc") => Codec::Hevc,
             Some("av1") => Codec::Av1,
             codec => {
                 return Err(Error::video(

@@ -7,18 +7,26 @@
 use super::marks::{EpisodeMark, EpisodeMarks};
 use super::plan::{Move, Plan};
 use super::records::JOURNAL;
-use crate::data::{EpisodeRows, Numbering};
+use super::stream::StreamFile;
+use crate::data::{EpisodeRows, Numbering, PictureColumn};
 use crate::episodes::{self, Episode, VideoSpan, episodes_file};
 use crate::error::{Error, Result};
-use crate::features::{DatasetSpec, Features};
+use crate::features::Features;
 use crate::fsio;
 use crate::info::{FileIndex, Info};
+use crate::levels::Levels;
 use crate::recorder::EpisodeSummary;
 use crate::resume::{NextFiles, STAGING};
-use crate::stats::{FeatureStats, Stats};
+use crate::spec::{CameraSpec, DatasetSpec};
+use crate::stats::whole::{DataRows, whole};
+use crate::stats::{FeatureStats, ImageStats, Stats};
 use crate::tasks::Tasks;
 use crate::video::FinishedVideo;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+/// Name of the data file in the staging folder.
+const DATA: &str = "data.parquet";
 
 /// What a dataset holds, as far as appending to it needs to know.
 #[derive(Debug, Clone)]
@@ -28,6 +36,8 @@ pub(crate) struct Head {
     pub(crate) info: Info,
     tasks: Tasks,
     stats: Stats,
+    /// The pictures' levels; `None` if somebody else's episodes are not in them.
+    levels: Option<Levels>,
     next: NextFiles,
     marks: EpisodeMarks,
 }
@@ -35,21 +45,36 @@ pub(crate) struct Head {
 /// An episode whose videos are finished, in the staging folder.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    pub(crate) task: String,
     pub(crate) rows: EpisodeRows,
     /// One a camera, in the spec's order.
-    pub(crate) videos: Vec<FinishedCamera>,
+    pub(crate) cameras: Vec<FinishedCamera>,
     pub(crate) mark: EpisodeMark,
 }
 
-/// One camera's finished video.
+/// One camera's pictures.
 #[derive(Debug)]
 pub(crate) struct FinishedCamera {
-    pub(crate) key: String,
-    /// Name in the staging folder.
-    pub(crate) staged: PathBuf,
-    pub(crate) video: FinishedVideo,
-    pub(crate) stats: FeatureStats,
+    pub(crate) spec: CameraSpec,
+    pub(crate) kept: Kept,
+    pub(crate) stats: ImageStats,
+}
+
+/// Where the pictures are.
+#[derive(Debug)]
+pub(crate) enum Kept {
+    /// In a finished video; its name in the staging folder.
+    Video(PathBuf, FinishedVideo),
+    /// To be copied into the data file.
+    Pictures(StreamFile),
+}
+
+impl FinishedCamera {
+    fn frames(&self) -> u64 {
+        match &self.kept {
+            Kept::Video(_, video) => video.frames,
+            Kept::Pictures(stream) => stream.frames(),
+        }
+    }
 }
 
 impl Head {
@@ -61,6 +86,7 @@ impl Head {
             info,
             tasks: Tasks::default(),
             stats: Stats::default(),
+            levels: Some(Levels::default()),
             next: NextFiles {
                 videos: vec![FileIndex::default(); spec.cameras.len()],
                 ..NextFiles::default()
@@ -82,6 +108,7 @@ impl Head {
         Ok(Self {
             next: NextFiles::after(&episodes, spec, info.chunks_size),
             marks: EpisodeMarks::read(root)?,
+            levels: Levels::read(root, &info),
             root: root.to_owned(),
             spec: spec.clone(),
             info,
@@ -117,6 +144,23 @@ impl Head {
         Ok(summary)
     }
 
+    /// Replaces the statistics of all columns, in which quantiles are weighted means of the episodes'
+    /// as in LeRobot, by those of all rows.
+    pub(crate) fn write_exact_stats(&mut self) -> Result<()> {
+        let episodes = episodes::read_all(&self.root, &self.info, false)?;
+        let files: BTreeSet<FileIndex> = episodes.iter().map(|e| e.data).collect();
+        let files = files.into_iter().map(|at| self.info.data_file(at));
+        let files: Vec<DataRows> = files
+            .map(|file| file.map(|file| DataRows::all(&self.root.join(file))))
+            .collect::<Result<_>>()?;
+        let exact = whole(&self.info, &files, self.info.total_frames, |_, _, _| {})?;
+        for (name, stats) in exact {
+            self.stats.set(&name, stats);
+        }
+        let path = self.root.join("meta/stats.json");
+        fsio::replace(&path, &self.stats.to_bytes()?)
+    }
+
     /// Rows and frames must be equal in number.
     fn check(&self, episode: &Finished) -> Result<()> {
         let rows = episode.rows.len();
@@ -125,12 +169,12 @@ impl Head {
                 problem: "the episode has no rows; nothing was saved",
             });
         }
-        match episode.videos.iter().find(|v| v.video.frames != rows) {
+        match episode.cameras.iter().find(|c| c.frames() != rows) {
             Some(uneven) => Err(Error::Misaligned {
                 episode: self.info.total_episodes,
-                camera: uneven.key.clone(),
+                camera: uneven.spec.key(),
                 rows,
-                frames: uneven.video.frames,
+                frames: uneven.frames(),
             }),
             None => Ok(()),
         }
@@ -146,38 +190,35 @@ impl Head {
         let mut image_stats = Vec::new();
         let mut spans = Vec::new();
         let mut video_bytes = 0;
-        for (camera, file) in episode.videos.into_iter().zip(&self.next.videos) {
-            video_bytes += camera.video.bytes;
+        for (camera, file) in episode.cameras.iter().zip(&self.next.videos) {
+            let key = camera.spec.key();
+            image_stats.push((key.clone(), camera.stats.finish()));
+            let Kept::Video(staged, video) = &camera.kept else {
+                continue;
+            };
+            video_bytes += video.bytes;
             moves.push(Move {
-                staged: camera.staged,
-                target: self.info.video_file(&camera.key, *file)?,
+                staged: staged.clone(),
+                target: self.info.video_file(&key, *file)?,
             });
-            image_stats.push((camera.key.clone(), camera.stats));
             spans.push(VideoSpan {
-                key: camera.key,
+                key,
                 file: *file,
                 from_s: 0.0,
                 to_s: duration_s,
             });
         }
-        let (task, _) = self.tasks.number(&episode.task);
-        let numbering = Numbering {
-            episode: number,
-            first_index: self.info.total_frames,
-            task,
-            fps: self.spec.fps,
-        };
-        let staged = self.staging().join("data.parquet");
-        let column_stats = episode.rows.write(&staged, numbering)?;
         let videos = moves.iter().map(|m| self.root.join(&m.target)).collect();
+        let column_stats = self.stage_rows(&episode)?;
         let data = self.info.data_file(self.next.data)?;
         moves.push(Move {
-            staged: "data.parquet".into(),
+            staged: DATA.into(),
             target: data.clone(),
         });
+        let tasks = episode.rows.tasks();
         let entry = Episode {
             index: number,
-            tasks: vec![episode.task.clone()],
+            tasks: tasks.clone(),
             length: rows,
             data: self.next.data,
             from_index: self.info.total_frames,
@@ -188,7 +229,7 @@ impl Head {
         };
         let summary = EpisodeSummary {
             episode: number,
-            task: episode.task.clone(),
+            tasks: tasks.clone(),
             rows,
             duration_s,
             data: self.root.join(data),
@@ -197,14 +238,42 @@ impl Head {
             dropped_rows: episode.mark.dropped_rows,
             ended_early: episode.mark.ended_early.clone(),
         };
-        self.stage_metadata(&entry, episode.mark, &mut moves)?;
+        let cameras = episode.cameras.into_iter();
+        let pictures = cameras.map(|c| (c.spec.key(), c.stats)).collect();
+        self.stage_metadata(&entry, episode.mark, pictures, &mut moves)?;
         let plan = Plan {
             episode: number,
             rows,
-            task: episode.task,
+            task: tasks.join("; "),
             moves,
         };
         Ok((plan, summary))
+    }
+
+    /// Writes the data file, flushed, into the staging folder.
+    fn stage_rows(&mut self, episode: &Finished) -> Result<Stats> {
+        let tasks = &mut self.tasks;
+        let numbering = Numbering {
+            episode: self.info.total_episodes,
+            first_index: self.info.total_frames,
+            tasks: episode.rows.number_tasks(|task| tasks.number(task).0),
+            fps: self.spec.fps,
+        };
+        let keys: Vec<String> = episode.cameras.iter().map(|c| c.spec.key()).collect();
+        let pictures = episode.cameras.iter().zip(&keys);
+        let pictures: Vec<PictureColumn<'_>> = pictures
+            .filter_map(|(camera, key)| match &camera.kept {
+                Kept::Pictures(pictures) => Some(PictureColumn {
+                    key,
+                    pictures,
+                    ending: if camera.spec.depth { "tiff" } else { "png" },
+                }),
+                Kept::Video(..) => None,
+            })
+            .collect();
+        episode
+            .rows
+            .write(&self.staging().join(DATA), &numbering, &pictures)
     }
 
     /// Writes the metadata as it will be, in the order in which it must appear: what is referred to
@@ -213,6 +282,7 @@ impl Head {
         &mut self,
         entry: &Episode,
         mark: EpisodeMark,
+        mut pictures: Vec<(String, ImageStats)>,
         moves: &mut Vec<Move>,
     ) -> Result<()> {
         let staging = self.staging();
@@ -228,6 +298,14 @@ impl Head {
             .write(&stage("tasks.parquet", meta("tasks.parquet")))?;
         episodes::write(&stage("episode.parquet", episodes_file(entry.meta)?), entry)?;
         self.stats.merge(&entry.stats);
+        if let Some(levels) = self.levels.as_mut().filter(|_| !pictures.is_empty()) {
+            levels.add(entry.length, &mut pictures);
+            for (key, exact) in &pictures {
+                self.stats.set(key, exact.finish());
+            }
+            let path = stage("sinew_levels.json", Levels::name());
+            fsio::write_synced(&path, &levels.to_bytes()?)?;
+        }
         let stats = stage("stats.json", meta("stats.json"));
         fsio::write_synced(&stats, &self.stats.to_bytes()?)?;
         if mark != EpisodeMark::default() {

@@ -1,7 +1,7 @@
 //! The running episode on disk, so that a crash costs at most its last second.
 //!
-//! In the staging folder an episode is one `rows.journal` (see [`records`]) and one MP4 a camera
-//! that grows packet by packet behind room for its index (see [`stream`]). A thread of its own
+//! In the staging folder an episode is one `rows.journal` (see [`records`]) and one file a camera
+//! that grows packet by packet behind room for an MP4 index (see [`stream`]). A thread of its own
 //! ([`writer`]) appends and fsyncs them; saving then only writes the indexes, the parquet files
 //! and a plan of renames ([`commit`]). After a crash [`replay`] reads what is whole.
 
@@ -14,9 +14,8 @@ pub(crate) mod replay;
 pub(crate) mod stream;
 mod writer;
 
+pub(crate) use index::StreamHead;
 #[cfg(feature = "gstreamer")]
-pub(crate) use index::{StreamHead, av1_config};
+pub(crate) use index::av1_config;
 pub(crate) use records::{Header, RowRecord};
-#[cfg(feature = "gstreamer")]
-pub(crate) use writer::Packet;
-pub(crate) use writer::{BALLAST, Closed, Journal, PacketSink, drop_ballast};
+pub(crate) use writer::{BALLAST, Closed, Journal, Packet, PacketSink, TakePackets, drop_ballast};

@@ -5,25 +5,26 @@
 //! cut off or does not match its checksum: everything before it was written whole.
 
 use super::index::StreamHead;
-use crate::features::DatasetSpec;
+use crate::spec::DatasetSpec;
+use crate::values::Values;
 use serde::{Deserialize, Serialize};
 use std::io::Read;
 
 /// Name of the row journal in the staging folder.
 pub(crate) const JOURNAL: &str = "rows.journal";
 /// The first bytes of every journal.
-pub(crate) const MAGIC: [u8; 8] = *b"SNWJRNL1";
+pub(crate) const MAGIC: [u8; 8] = *b"SNWJRNL2";
 /// Longest kind and body, bytes. A header with hundreds of columns stays far below.
 const RECORD_LIMIT: usize = 1 << 20;
-/// Values of one kind in a row at most, which keeps a damaged count from taking memory.
-const VALUE_LIMIT: usize = 1 << 16;
+/// Columns of a row, and values of a column, at most.
+const COUNT_LIMIT: usize = 1 << 16;
 
 /// What the episode is; the journal's first record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Header {
     /// Number that the episode will have.
     pub(crate) episode: u64,
-    /// Task sentence.
+    /// Task sentence of the first rows.
     pub(crate) task: String,
     /// What a row holds.
     pub(crate) spec: DatasetSpec,
@@ -36,9 +37,8 @@ pub(crate) struct RowRecord {
     pub(crate) number: u64,
     /// Rows dropped just before this one.
     pub(crate) dropped_before: u32,
-    pub(crate) state: Vec<f32>,
-    pub(crate) action: Vec<f32>,
-    pub(crate) extra: Vec<f64>,
+    /// State, action and the extra columns.
+    pub(crate) values: Vec<Values>,
 }
 
 /// One encoded frame in a camera's file.
@@ -63,6 +63,8 @@ pub(crate) enum Record {
     Stream(u16, StreamHead),
     Row(RowRecord),
     Packet(PacketRecord),
+    /// The rows from here on have this task sentence.
+    Task(String),
 }
 
 /// Appends `record` to `out`.
@@ -91,6 +93,10 @@ pub(crate) fn append(out: &mut Vec<u8>, record: &Record) -> serde_json::Result<(
             out.extend_from_slice(&packet.crc.to_le_bytes());
             out.push(packet.key.into());
         }
+        Record::Task(task) => {
+            out.push(4);
+            out.extend_from_slice(task.as_bytes());
+        }
     }
     let length = ((out.len() - start - 8) as u32).to_le_bytes();
     out[start..start + 4].copy_from_slice(&length);
@@ -102,14 +108,37 @@ pub(crate) fn append(out: &mut Vec<u8>, record: &Record) -> serde_json::Result<(
 fn append_row(out: &mut Vec<u8>, row: &RowRecord) {
     out.extend_from_slice(&row.number.to_le_bytes());
     out.extend_from_slice(&row.dropped_before.to_le_bytes());
-    for count in [row.state.len(), row.action.len(), row.extra.len()] {
-        out.extend_from_slice(&(count as u32).to_le_bytes());
+    out.extend_from_slice(&(row.values.len() as u32).to_le_bytes());
+    for values in &row.values {
+        append_values(out, values);
     }
-    for value in row.state.iter().chain(&row.action) {
-        out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// A type's number, the count of values, and the values.
+fn append_values(out: &mut Vec<u8>, values: &Values) {
+    fn list<const N: usize, T: Copy>(out: &mut Vec<u8>, values: &[T], bytes: fn(T) -> [u8; N]) {
+        out.extend(values.iter().flat_map(|v| bytes(*v)));
     }
-    for value in &row.extra {
-        out.extend_from_slice(&value.to_le_bytes());
+    let kind: u8 = match values {
+        Values::F32(_) => 0,
+        Values::F64(_) => 1,
+        Values::I64(_) => 2,
+        Values::Bool(_) => 3,
+        Values::Text(_) => 4,
+    };
+    out.push(kind);
+    out.extend_from_slice(&(values.len() as u32).to_le_bytes());
+    match values {
+        Values::F32(v) => list(out, v, f32::to_le_bytes),
+        Values::F64(v) => list(out, v, f64::to_le_bytes),
+        Values::I64(v) => list(out, v, i64::to_le_bytes),
+        Values::Bool(v) => out.extend(v.iter().map(|b| u8::from(*b))),
+        Values::Text(v) => {
+            for text in v {
+                out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+                out.extend_from_slice(text.as_bytes());
+            }
+        }
     }
 }
 
@@ -186,6 +215,7 @@ fn parse(payload: &[u8]) -> Option<Record> {
             };
             fields.0.is_empty().then_some(Record::Packet(packet))
         }
+        4 => Some(Record::Task(String::from_utf8(body.to_vec()).ok()?)),
         _ => None,
     }
 }
@@ -193,18 +223,30 @@ fn parse(payload: &[u8]) -> Option<Record> {
 fn parse_row(mut fields: Fields<'_>) -> Option<RowRecord> {
     let number = u64::from_le_bytes(fields.array()?);
     let dropped_before = fields.u32()?;
-    let counts = [fields.u32()?, fields.u32()?, fields.u32()?].map(|n| n as usize);
-    if counts.iter().any(|n| *n > VALUE_LIMIT) {
-        return None;
-    }
+    let columns = fields.count()?;
+    let values = (0..columns).map(|_| parse_values(&mut fields));
     let row = RowRecord {
         number,
         dropped_before,
-        state: fields.list(counts[0], f32::from_le_bytes)?,
-        action: fields.list(counts[1], f32::from_le_bytes)?,
-        extra: fields.list(counts[2], f64::from_le_bytes)?,
+        values: values.collect::<Option<_>>()?,
     };
     fields.0.is_empty().then_some(row)
+}
+
+fn parse_values(fields: &mut Fields<'_>) -> Option<Values> {
+    let [kind] = fields.array()?;
+    let count = fields.count()?;
+    Some(match kind {
+        0 => Values::F32(fields.list(count, f32::from_le_bytes)?),
+        1 => Values::F64(fields.list(count, f64::from_le_bytes)?),
+        2 => Values::I64(fields.list(count, i64::from_le_bytes)?),
+        3 => Values::Bool(fields.list(count, |[b]| b != 0)?),
+        4 => {
+            let texts = (0..count).map(|_| fields.text());
+            Values::Text(texts.collect::<Option<_>>()?)
+        }
+        _ => return None,
+    })
 }
 
 /// What is left of a record's body.
@@ -221,6 +263,18 @@ impl Fields<'_> {
         self.array().map(u32::from_le_bytes)
     }
 
+    fn count(&mut self) -> Option<usize> {
+        let count = self.u32()? as usize;
+        (count <= COUNT_LIMIT).then_some(count)
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let length = self.u32()? as usize;
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        String::from_utf8(text.to_vec()).ok()
+    }
+
     fn list<const N: usize, T>(&mut self, count: usize, from: fn([u8; N]) -> T) -> Option<Vec<T>> {
         // Checked before memory is taken for it.
         if self.0.len() < count * N {
@@ -233,7 +287,6 @@ impl Fields<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::Codec;
     use proptest::prelude::*;
 
     fn header() -> Record {
@@ -245,31 +298,32 @@ mod tests {
                 fps: 30,
                 state_names: vec!["a.pos".into()],
                 action_names: vec!["a.pos".into()],
-                cameras: vec![],
-                extras: vec![],
-                codec: Codec::Auto,
+                ..DatasetSpec::default()
             },
         }))
     }
 
     fn any_record() -> impl Strategy<Value = Record> {
-        let values = || prop::collection::vec(-1e6..1e6_f32, 0..8);
+        let values = prop_oneof![
+            prop::collection::vec(-1e6..1e6_f32, 0..8).prop_map(Values::F32),
+            prop::collection::vec(-1e9..1e9_f64, 0..8).prop_map(Values::F64),
+            prop::collection::vec(any::<i64>(), 0..8).prop_map(Values::I64),
+            prop::collection::vec(any::<bool>(), 0..8).prop_map(Values::Bool),
+            prop::collection::vec("\\PC{0,20}", 0..3).prop_map(Values::Text),
+        ];
         let row = (
             any::<u64>(),
             any::<u32>(),
-            values(),
-            values(),
-            prop::collection::vec(-1e9..1e9_f64, 0..8),
+            prop::collection::vec(values, 0..6),
         );
         prop_oneof![
             Just(header()),
-            row.prop_map(|(number, dropped_before, state, action, extra)| {
+            "\\PC{0,40}".prop_map(Record::Task),
+            row.prop_map(|(number, dropped_before, values)| {
                 Record::Row(RowRecord {
                     number,
                     dropped_before,
-                    state,
-                    action,
-                    extra,
+                    values,
                 })
             }),
             any::<(u16, u64, u32, u32, bool)>().prop_map(|(camera, number, size, crc, key)| {
@@ -327,7 +381,7 @@ mod tests {
         }
 
         #[test]
-        fn payloads_with_a_right_checksum_never_panic(payload in prop::collection::vec(any::<u8>(), 1..200), kind in 0..5_u8) {
+        fn payloads_with_a_right_checksum_never_panic(payload in prop::collection::vec(any::<u8>(), 1..200), kind in 0..6_u8) {
             let mut payload = payload;
             payload[0] = kind;
             let length = (payload.len() as u32).to_le_bytes();

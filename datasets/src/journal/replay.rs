@@ -1,16 +1,16 @@
 //! What of a running episode is whole after a crash.
 
-use super::commit::{Finished, FinishedCamera};
+use super::commit::{Finished, FinishedCamera, Kept};
 use super::index::StreamHead;
 use super::marks::{EpisodeMark, Gap};
 use super::records::{Header, JOURNAL, PacketRecord, Record, Records, RowRecord};
 use super::stream::StreamFile;
 use crate::data::EpisodeRows;
 use crate::error::{Error, Result};
+use crate::features::Features;
 use crate::info::Info;
-use crate::stats::{FeatureStats, ImageStats};
-use crate::video::VideoReader;
-use sinew_runtime::frame::Frame;
+use crate::spec::{CameraSpec, Storage};
+use crate::video::recovered;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -38,54 +38,70 @@ impl Replay {
         self.header.episode == info.total_episodes && self.rows.len() > 0
     }
 
+    /// Keeps at most the first `rows` rows with their frames.
+    pub(crate) fn cut(&mut self, rows: u64) {
+        self.rows.truncate(rows);
+        self.gaps.retain(|gap| gap.before_row < rows);
+        for stream in &mut self.streams {
+            stream.cut(rows.min(stream.frames()));
+        }
+    }
+
     /// Finishes the videos and decodes them: for the statistics, which the crash took, and to be
     /// sure that every frame is there.
-    pub(crate) fn finish(self, staging: &Path) -> Result<Finished> {
+    pub(crate) fn finish(self, staging: &Path, features: &Features) -> Result<Finished> {
         let mut mark = EpisodeMark::default();
         for gap in self.gaps {
             mark.gap(gap.before_row, gap.rows);
         }
-        let mut videos = Vec::new();
-        for (camera, stream) in self.header.spec.cameras.iter().zip(self.streams) {
-            let key = camera.key();
-            let video = stream.finish()?;
-            let stats = decoded_stats(&stream_path(staging, &key), video.frames)?;
-            videos.push(FinishedCamera {
-                staged: format!("{key}.mp4").into(),
-                key,
-                video,
+        let mut cameras = Vec::new();
+        for (spec, stream) in self.header.spec.cameras.iter().zip(self.streams) {
+            let key = spec.key();
+            let feature = features.get(&key).ok_or_else(|| {
+                Error::corrupt(
+                    &stream_path(staging, spec),
+                    "the dataset has no such camera",
+                )
+            })?;
+            let (kept, stats) = match spec.storage {
+                Storage::Images => {
+                    let stats = recovered::picture_stats(spec, feature, &stream)?;
+                    (Kept::Pictures(stream), stats)
+                }
+                Storage::Video => {
+                    let path = stream_path(staging, spec);
+                    let video = stream.finish()?;
+                    let fps = self.header.spec.fps;
+                    let stats = recovered::video_stats(&path, feature, fps, video.frames)?;
+                    (Kept::Video(staged_name(spec), video), stats)
+                }
+            };
+            cameras.push(FinishedCamera {
+                spec: spec.clone(),
+                kept,
                 stats,
             });
         }
         Ok(Finished {
-            task: self.header.task,
             rows: self.rows,
-            videos,
+            cameras,
             mark,
         })
     }
 }
 
-fn decoded_stats(path: &Path, frames: u64) -> Result<FeatureStats> {
-    let mut reader = VideoReader::open(path)?;
-    let mut stats = ImageStats::default();
-    let mut decoded = 0;
-    while let Some(picture) = reader.next_picture()? {
-        stats.add(&Frame::new(picture.width, picture.height, picture.rgb));
-        decoded += 1;
-    }
-    if decoded != frames {
-        return Err(Error::corrupt(
-            path,
-            format!("{decoded} of its {frames} frames can be decoded"),
-        ));
-    }
-    Ok(stats.finish())
+/// Name of a camera's file in the staging folder.
+pub(crate) fn staged_name(camera: &CameraSpec) -> PathBuf {
+    let ending = match camera.storage {
+        Storage::Video => "mp4",
+        Storage::Images => "pictures",
+    };
+    format!("{}.{ending}", camera.key()).into()
 }
 
 /// Path of a camera's file in the staging folder.
-pub(crate) fn stream_path(staging: &Path, key: &str) -> PathBuf {
-    staging.join(format!("{key}.mp4"))
+pub(crate) fn stream_path(staging: &Path, camera: &CameraSpec) -> PathBuf {
+    staging.join(staged_name(camera))
 }
 
 /// Reads the journal in `staging`; `None` if there is none, or none that says what it is.
@@ -114,6 +130,8 @@ pub(crate) fn replay(staging: &Path) -> Result<Option<Replay>> {
 /// The journal's contents, in order.
 struct Found {
     rows: Vec<RowRecord>,
+    /// Changes of the task: the first row, and the sentence.
+    tasks: Vec<(u64, String)>,
     heads: Vec<Option<StreamHead>>,
     packets: Vec<Vec<PacketRecord>>,
 }
@@ -122,6 +140,7 @@ impl Found {
     fn new(cameras: usize) -> Self {
         Self {
             rows: Vec::new(),
+            tasks: Vec::new(),
             heads: vec![None; cameras],
             packets: vec![Vec::new(); cameras],
         }
@@ -131,6 +150,10 @@ impl Found {
     fn take(&mut self, record: Record) -> bool {
         match record {
             Record::Header(_) => false,
+            Record::Task(task) => {
+                self.tasks.push((self.rows.len() as u64, task));
+                true
+            }
             Record::Stream(camera, head) => {
                 let slot = self.heads.get_mut(usize::from(camera));
                 slot.map(|slot| *slot = Some(head)).is_some()
@@ -160,7 +183,7 @@ impl Found {
         for ((camera, head), packets) in
             header.spec.cameras.iter().zip(self.heads).zip(self.packets)
         {
-            let mut stream = StreamFile::reopen(&stream_path(staging, &camera.key()), head)?;
+            let mut stream = StreamFile::reopen(&stream_path(staging, camera), head)?;
             for packet in packets {
                 if !stream.claim(packet.size, packet.crc, packet.key) {
                     break;
@@ -170,11 +193,15 @@ impl Found {
         }
         let frames = streams.iter().map(StreamFile::frames).min();
         let wanted = frames.unwrap_or(u64::MAX);
-        let mut rows = EpisodeRows::new(&header.spec);
+        let mut rows = EpisodeRows::new(&header.spec, &header.task);
         let mut gaps = Vec::new();
+        let mut tasks = self.tasks.into_iter().peekable();
         for row in self.rows.iter().take_while(|row| row.number < wanted) {
-            if rows.problem(&row.state, &row.action, &row.extra).is_some() {
+            if rows.problem(row).is_some() {
                 break;
+            }
+            while let Some((_, task)) = tasks.next_if(|(first, _)| *first <= row.number) {
+                rows.set_task(&task);
             }
             if row.dropped_before > 0 {
                 gaps.push(Gap {
@@ -182,7 +209,7 @@ impl Found {
                     rows: row.dropped_before.into(),
                 });
             }
-            rows.push(&row.state, &row.action, &row.extra);
+            rows.push(row);
         }
         for stream in &mut streams {
             stream.cut(rows.len());

@@ -1,8 +1,11 @@
-//! One camera's MP4 file while it grows.
+//! One camera's file while it grows.
 //!
-//! `ftyp`, room for the index, `mdat` whose size is not known yet, then the frames as they come
+//! Video: `ftyp`, room for the index, `mdat` whose size is not known yet, then the frames as they come
 //! from the encoder. [`StreamFile::finish`] fills the index in; nothing is moved or copied, so
 //! that it takes the same time for an hour as for a second.
+//!
+//! Of a camera that is kept as images the packets are encoded pictures, which [`StreamFile::read`]
+//! gives back.
 
 use super::index::{self, StreamHead, boxed};
 use crate::error::{Error, Result};
@@ -26,6 +29,8 @@ pub(crate) struct StreamFile {
     file: File,
     head: Option<StreamHead>,
     sizes: Vec<u32>,
+    /// Where each frame begins.
+    starts: Vec<u64>,
     /// Numbers of key frames, from 1.
     keys: Vec<u32>,
     /// Where the next frame goes.
@@ -51,6 +56,7 @@ impl StreamFile {
             file,
             head: None,
             sizes: Vec::new(),
+            starts: Vec::new(),
             keys: Vec::new(),
             end: FRAMES_AT,
         })
@@ -68,13 +74,27 @@ impl StreamFile {
             file,
             head,
             sizes: Vec::new(),
+            starts: Vec::new(),
             keys: Vec::new(),
             end: FRAMES_AT,
         })
     }
 
+    /// Bytes of the frames, if they must be copied to another file at the end.
+    pub(super) fn bytes_to_copy(&self) -> u64 {
+        if self.head.is_some() {
+            return 0;
+        }
+        self.end - FRAMES_AT
+    }
+
     pub(super) fn set_head(&mut self, head: StreamHead) {
         self.head = Some(head);
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Number of frames.
@@ -116,6 +136,7 @@ impl StreamFile {
 
     fn take(&mut self, size: u32, key: bool) {
         self.sizes.push(size);
+        self.starts.push(self.end);
         if key {
             self.keys.push(self.sizes.len() as u32);
         }
@@ -130,10 +151,24 @@ impl StreamFile {
     }
 
     /// Forgets all but the first `frames` frames.
-    pub(super) fn cut(&mut self, frames: u64) {
+    pub(crate) fn cut(&mut self, frames: u64) {
         self.sizes.truncate(frames as usize);
+        self.starts.truncate(frames as usize);
         self.keys.retain(|key| u64::from(*key) <= frames);
         self.end = FRAMES_AT + self.sizes.iter().map(|s| u64::from(*s)).sum::<u64>();
+    }
+
+    /// The bytes of a frame.
+    pub(crate) fn read(&self, number: u64) -> Result<Vec<u8>> {
+        let place = usize::try_from(number).unwrap_or(usize::MAX);
+        let found = self.starts.get(place).zip(self.sizes.get(place));
+        let (start, size) =
+            found.ok_or_else(|| Error::corrupt(&self.path, format!("it has no frame {number}")))?;
+        let mut bytes = vec![0; *size as usize];
+        self.file
+            .read_exact_at(&mut bytes, *start)
+            .map_err(Error::io("read", &self.path))?;
+        Ok(bytes)
     }
 
     /// Writes the index, flushes, and counts the frames as any reader would.

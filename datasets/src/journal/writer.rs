@@ -41,6 +41,7 @@ pub(crate) struct Packet {
 
 enum Message {
     Row(RowRecord),
+    Task(String),
     Stream(u16, StreamHead),
     Packet(u16, Packet),
     Close,
@@ -62,20 +63,23 @@ pub(crate) struct PacketSink {
     messages: SyncSender<Message>,
 }
 
-#[cfg_attr(
-    not(feature = "gstreamer"),
-    expect(dead_code, reason = "without video nobody encodes")
-)]
-impl PacketSink {
-    /// Gives the stream's description, before its first packet. False when the journal is closed.
-    pub(crate) fn head(&self, head: StreamHead) -> bool {
+/// Something that takes an encoder's packets.
+pub(crate) trait TakePackets: Send + 'static {
+    /// Gives the stream's description, before its first packet. False when nobody takes it.
+    fn head(&self, head: StreamHead) -> bool;
+    /// Gives a packet; may wait. False when nobody takes it.
+    fn packet(&self, packet: Packet) -> bool;
+}
+
+impl TakePackets for PacketSink {
+    fn head(&self, head: StreamHead) -> bool {
         self.messages
             .send(Message::Stream(self.camera, head))
             .is_ok()
     }
 
-    /// Gives a packet; waits for the disk. False when the journal is closed.
-    pub(crate) fn packet(&self, packet: Packet) -> bool {
+    /// Waits for the disk.
+    fn packet(&self, packet: Packet) -> bool {
         self.messages
             .send(Message::Packet(self.camera, packet))
             .is_ok()
@@ -133,6 +137,11 @@ impl Journal {
         let _ = self.messages.send(Message::Row(row));
     }
 
+    /// Says that the rows from here on have another task.
+    pub(crate) fn task(&self, task: &str) {
+        let _ = self.messages.send(Message::Task(task.to_owned()));
+    }
+
     /// Why something could not be written; what was before it is whole.
     pub(crate) fn failure(&self) -> Option<String> {
         self.status.failed.get().cloned()
@@ -173,6 +182,8 @@ struct Writer {
     streams: Vec<StreamFile>,
     rows: u64,
     ballast: u64,
+    /// Bytes of single pictures at the last look.
+    pictures: u64,
     failure: Option<Error>,
     status: Arc<Status>,
 }
@@ -213,6 +224,7 @@ impl Writer {
             streams,
             rows: 0,
             ballast,
+            pictures: 0,
             failure: None,
             status,
         })
@@ -260,6 +272,7 @@ impl Writer {
                 self.record(&Record::Row(row))?;
                 self.rows += 1;
             }
+            Message::Task(task) => self.record(&Record::Task(task))?,
             Message::Stream(camera, head) => {
                 self.record(&Record::Stream(camera, head.clone()))?;
                 self.stream(camera)?.set_head(head);
@@ -306,7 +319,10 @@ impl Writer {
             .map_err(Error::io("flush", &self.path))?;
         self.status.durable.store(durable, Ordering::Release);
         // The parquet file of these rows is about as large as they are here.
-        let wanted = (2 * self.length).next_multiple_of(BALLAST_STEP);
+        // Pictures are copied into it. Until the next look they may become more.
+        let pictures: u64 = self.streams.iter().map(StreamFile::bytes_to_copy).sum();
+        let more = 2 * (pictures - std::mem::replace(&mut self.pictures, pictures));
+        let wanted = (2 * self.length + pictures + more).next_multiple_of(BALLAST_STEP);
         if wanted > self.ballast {
             self.ballast = grow_ballast(&self.staging, wanted)?;
         }

@@ -1,15 +1,25 @@
 //! The video types of a build without video.
 
-use super::{Encoder, FinishedVideo, Picture, VideoSpec};
+use super::{Choice, Encoder, FinishedVideo, Picture, Quality, VideoSpec};
 use crate::error::{Error, Result};
-use crate::features::Codec;
-use crate::journal::PacketSink;
+use crate::journal::TakePackets;
+use crate::spec::{CameraSpec, Codec};
 use sinew_runtime::frame::Frame;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Always [`Error::NoVideo`].
 pub fn pick_encoder(_codec: Codec) -> Result<Encoder> {
+    Err(Error::NoVideo)
+}
+
+/// Always [`Error::NoVideo`].
+pub fn choose(
+    _codec: Codec,
+    _cameras: &[&CameraSpec],
+    _fps: u32,
+    _quality: Quality,
+) -> Result<Choice> {
     Err(Error::NoVideo)
 }
 
@@ -40,7 +50,7 @@ pub(crate) struct PacketEncoder(std::convert::Infallible);
 
 impl PacketEncoder {
     /// Always [`Error::NoVideo`].
-    pub(crate) fn start(_path: &Path, _spec: VideoSpec, _sink: PacketSink) -> Result<Self> {
+    pub(crate) fn start(_path: &Path, _spec: VideoSpec, _sink: impl TakePackets) -> Result<Self> {
         Err(Error::NoVideo)
     }
 

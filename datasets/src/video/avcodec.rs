@@ -20,9 +20,18 @@ use std::ptr::{NonNull, null_mut};
 /// Larger pictures are refused, pixels on a side.
 const SIDE_LIMIT: c_int = 8192;
 /// "Feed me more", −EAGAIN of Linux.
-const AGAIN: c_int = -11;
+pub(super) const AGAIN: c_int = -11;
 /// "No more pictures": −('E' | 'O'<<8 | 'F'<<16 | ' '<<24).
-const END: c_int = -0x2046_4f45;
+pub(super) const END: c_int = -0x2046_4f45;
+
+/// The library's words for a status.
+pub(super) fn words(api: &Api, status: c_int) -> String {
+    let mut text = [0_u8; 128];
+    // SAFETY: the buffer has the length given and is left null-terminated.
+    unsafe { (api.av_strerror)(status, text.as_mut_ptr().cast(), text.len()) };
+    let words = CStr::from_bytes_until_nul(&text).unwrap_or(c"unknown error");
+    words.to_string_lossy().into_owned()
+}
 
 /// The decoders that may read a sample entry, best first.
 fn decoder_names(codec: &str) -> &'static [&'static CStr] {
@@ -282,14 +291,8 @@ impl Decoder {
         if status >= 0 {
             return Ok(());
         }
-        let mut text = [0_u8; 128];
-        // SAFETY: the buffer has the length given and is left null-terminated.
-        unsafe { (self.api.av_strerror)(status, text.as_mut_ptr().cast(), text.len()) };
-        let words = CStr::from_bytes_until_nul(&text).unwrap_or(c"unknown error");
-        Err(Error::video(
-            path,
-            format!("cannot be decoded: {}", words.to_string_lossy()),
-        ))
+        let problem = format!("cannot be decoded: {}", words(self.api, status));
+        Err(Error::video(path, problem))
     }
 }
 

@@ -7,8 +7,8 @@
 use super::packets::packet_sink;
 use super::{Encoder, FinishedVideo, VideoSpec};
 use crate::error::{Error, Result};
-use crate::features::Codec;
-use crate::journal::PacketSink;
+use crate::journal::TakePackets;
+use crate::spec::Codec;
 use crate::{fsio, mp4};
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -27,48 +27,40 @@ const POLL_MS: u64 = 1;
 /// An encoder that makes no progress for this long is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
-/// The installed encoder for a codec.
+/// The installed encoder for work that has time: the first in software, H.264 before AV1 for
+/// [`Codec::Auto`], so that the film plays everywhere.
 pub fn pick_encoder(codec: Codec) -> Result<Encoder> {
     start_gstreamer(Path::new(""))?;
-    let h264 = [
-        (Encoder::X264, "x264enc"),
-        (Encoder::OpenH264, "openh264enc"),
-    ];
-    let av1 = [(Encoder::Aom, "av1enc")];
-    let (candidates, wanted): (Vec<_>, _) = match codec {
-        Codec::H264 => (h264.to_vec(), "H.264"),
-        Codec::Av1 => (av1.to_vec(), "AV1"),
-        Codec::Auto => (h264.into_iter().chain(av1).collect(), "H.264 or AV1"),
+    let order = match codec {
+        Codec::Auto => [Codec::H264, Codec::Av1].as_slice(),
+        ref named => std::slice::from_ref(named),
     };
-    let found = candidates
-        .into_iter()
-        .find(|(_, element)| gst::ElementFactory::find(element).is_some());
-    found
-        .map(|(encoder, _)| encoder)
-        .ok_or(Error::NoEncoder { wanted })
+    let candidates = order.iter().flat_map(|codec| Encoder::candidates(*codec));
+    candidates
+        .filter(|encoder| !encoder.is_hardware())
+        .find(|encoder| is_installed(*encoder))
+        .ok_or(Error::NoEncoder {
+            wanted: wanted(codec),
+        })
+}
+
+/// A codec's name in messages.
+pub(super) fn wanted(codec: Codec) -> &'static str {
+    match codec {
+        Codec::H264 => "H.264",
+        Codec::Hevc => "H.265",
+        Codec::Av1 => "AV1",
+        Codec::Auto => "H.264 or AV1",
+    }
+}
+
+/// Whether there is such an element.
+pub(super) fn is_installed(encoder: Encoder) -> bool {
+    gst::ElementFactory::find(encoder.element()).is_some()
 }
 
 pub(super) fn start_gstreamer(path: &Path) -> Result<()> {
     gst::init().map_err(|e| Error::video(path, format!("GStreamer does not start: {e}")))
-}
-
-/// The encoder's part of the pipeline. One thread each: cameras run side by side, and the control
-/// loop needs the other cores. No B-frames and no lookahead, so that order and times are simple.
-fn encoder_launch(spec: VideoSpec) -> String {
-    let (gop, crf) = (spec.gop, spec.crf);
-    match spec.encoder {
-        Encoder::X264 => format!(
-            "x264enc pass=qual quantizer={crf} key-int-max={gop} bframes=0 rc-lookahead=0 speed-preset=veryfast threads=1 option-string=scenecut=0 ! h264parse"
-        ),
-        Encoder::OpenH264 => {
-            format!(
-                "openh264enc rate-control=off qp-min={crf} qp-max={crf} gop-size={gop} complexity=low multi-thread=1 ! h264parse"
-            )
-        }
-        Encoder::Aom => format!(
-            "av1enc usage-profile=realtime cpu-used=10 end-usage=vbr min-quantizer={crf} max-quantizer={crf} keyframe-max-dist={gop} lag-in-frames=0 threads=1 ! av1parse"
-        ),
-    }
 }
 
 /// A frame's pixels as GStreamer memory, without a copy.
@@ -124,7 +116,7 @@ pub(crate) struct PacketEncoder(Feed);
 
 impl PacketEncoder {
     /// Starts an encoder; `path` is where the journal puts its packets, for messages.
-    pub(crate) fn start(path: &Path, spec: VideoSpec, sink: PacketSink) -> Result<Self> {
+    pub(crate) fn start(path: &Path, spec: VideoSpec, sink: impl TakePackets) -> Result<Self> {
         let end = || packet_sink(spec, sink);
         Feed::start(path, spec, end).map(Self)
     }
@@ -371,10 +363,7 @@ fn build(
         .caps(&caps)
         .format(gst::Format::Time)
         .build();
-    let chain = format!(
-        "videoconvert ! video/x-raw,format=I420 ! {}",
-        encoder_launch(spec)
-    );
+    let chain = spec.encoder.launch(spec.quality());
     let encoder = gst::parse::bin_from_description(&chain, true)?;
     let pipeline = gst::Pipeline::new();
     let mut elements: Vec<gst::Element> = vec![source.clone().upcast(), encoder.upcast()];

@@ -92,12 +92,17 @@ functions! {
     avcodec_send_packet: fn(*mut c_void, *const AvPacket) -> c_int;
     avcodec_receive_frame: fn(*mut c_void, *mut AvFrame) -> c_int;
     avcodec_flush_buffers: fn(*mut c_void);
+    avcodec_find_encoder_by_name: fn(*const c_char) -> *const c_void;
+    avcodec_send_frame: fn(*mut c_void, *const AvFrame) -> c_int;
+    avcodec_receive_packet: fn(*mut c_void, *mut AvPacket) -> c_int;
     av_packet_alloc: fn() -> *mut AvPacket;
     av_packet_free: fn(*mut *mut AvPacket);
     av_packet_unref: fn(*mut AvPacket);
     av_new_packet: fn(*mut AvPacket, c_int) -> c_int;
     av_frame_alloc: fn() -> *mut AvFrame;
     av_frame_get_buffer: fn(*mut AvFrame, c_int) -> c_int;
+    av_frame_make_writable: fn(*mut AvFrame) -> c_int;
+    av_get_pix_fmt: fn(*const c_char) -> c_int;
     av_frame_free: fn(*mut *mut AvFrame);
     av_mallocz: fn(usize) -> *mut c_void;
     av_opt_set: fn(*mut c_void, *const c_char, *const c_char, c_int) -> c_int;

@@ -7,32 +7,47 @@
 #[cfg(not(feature = "gstreamer"))]
 mod absent;
 pub(crate) mod avcodec;
+mod avencode;
+#[cfg(feature = "gstreamer")]
+mod choose;
 mod colors;
 #[cfg(feature = "gstreamer")]
 mod decode;
 pub(crate) mod depth;
+mod depth_encoder;
 #[cfg(feature = "gstreamer")]
 mod encode;
+mod encoders;
 pub(crate) mod frames;
+mod hevc;
 mod libav;
 mod montage;
 #[cfg(feature = "gstreamer")]
 mod packets;
+mod picture_encoder;
+pub(crate) mod recovered;
 pub mod remux;
 pub(crate) mod samples;
+mod worker;
 
 #[cfg(not(feature = "gstreamer"))]
 pub(crate) use absent::PacketEncoder;
 #[cfg(not(feature = "gstreamer"))]
-pub use absent::{VideoReader, VideoWriter, pick_encoder};
+pub use absent::{VideoReader, VideoWriter, choose, pick_encoder};
+#[cfg(feature = "gstreamer")]
+pub use choose::choose;
 #[cfg(feature = "gstreamer")]
 pub use decode::VideoReader;
+pub(crate) use depth_encoder::DepthEncoder;
 #[cfg(feature = "gstreamer")]
 pub(crate) use encode::PacketEncoder;
 #[cfg(feature = "gstreamer")]
 pub use encode::{VideoWriter, pick_encoder};
+pub use encoders::{Encoder, PixFmt, Quality};
 pub use montage::side_by_side_mp4;
+pub(crate) use picture_encoder::PictureEncoder;
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// Frames from one key frame to the next in recordings. LeRobot's choice: training reads frames
@@ -40,27 +55,6 @@ use serde_json::{Map, Value, json};
 pub const RECORDING_GOP: u32 = 2;
 /// Constant quality in recordings, LeRobot's choice; higher is coarser.
 pub const RECORDING_CRF: u32 = 30;
-
-/// An encoder that is installed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoder {
-    /// x264.
-    X264,
-    /// Cisco's OpenH264.
-    OpenH264,
-    /// libaom in real-time mode.
-    Aom,
-}
-
-impl Encoder {
-    /// The codec's name in `info.json`.
-    pub fn codec_name(self) -> &'static str {
-        match self {
-            Self::X264 | Self::OpenH264 => "h264",
-            Self::Aom => "av1",
-        }
-    }
-}
 
 /// How a video is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +71,8 @@ pub struct VideoSpec {
     pub gop: u32,
     /// Constant quality; higher is coarser.
     pub crf: u32,
+    /// How colours are kept.
+    pub pix_fmt: PixFmt,
 }
 
 impl VideoSpec {
@@ -89,6 +85,27 @@ impl VideoSpec {
             encoder,
             gop: RECORDING_GOP,
             crf: RECORDING_CRF,
+            pix_fmt: PixFmt::Yuv420p,
+        }
+    }
+
+    /// The same with another quality.
+    pub fn with(self, quality: Quality) -> Self {
+        let Quality { gop, crf, pix_fmt } = quality;
+        Self {
+            gop,
+            crf,
+            pix_fmt,
+            ..self
+        }
+    }
+
+    #[cfg(feature = "gstreamer")]
+    fn quality(&self) -> Quality {
+        Quality {
+            gop: self.gop,
+            crf: self.crf,
+            pix_fmt: self.pix_fmt,
         }
     }
 
@@ -108,7 +125,7 @@ impl VideoSpec {
             "video.height": self.height,
             "video.width": self.width,
             "video.codec": self.encoder.codec_name(),
-            "video.pix_fmt": "yuv420p",
+            "video.pix_fmt": self.pix_fmt.name(),
             "video.fps": self.fps,
             "video.channels": 3,
             "has_audio": false,
@@ -123,6 +140,23 @@ impl VideoSpec {
         });
         facts.as_object().cloned().unwrap_or_default()
     }
+}
+
+/// The encoder of a recording, and why it was chosen.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Choice {
+    /// The encoder.
+    pub encoder: Encoder,
+    /// Those that stand before it in the order, and why they were not taken. Empty if one was asked
+    /// for by name and is the first of its kind.
+    pub passed_over: Vec<(Encoder, String)>,
+    /// How many times faster than the cameras it was when it was tried; `None` if it was not.
+    pub speed: Option<f64>,
+}
+
+/// LeRobot's 12-bit code of every distance from 0 to 65535 mm, with its default parameters.
+pub fn depth_codes() -> Vec<u16> {
+    depth::DepthCode::default().codes()
 }
 
 /// A finished video file.

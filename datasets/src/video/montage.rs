@@ -2,8 +2,8 @@
 
 use super::{FinishedVideo, Picture, VideoReader, VideoSpec, VideoWriter, pick_encoder};
 use crate::error::{Error, Result};
-use crate::features::Codec;
 use crate::fsio;
+use crate::spec::Codec;
 use sinew_runtime::frame::Frame;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,12 +40,9 @@ fn write_film(episodes: &[Vec<PathBuf>], staged: &Path, fps: u32) -> Result<Fini
                 None => {
                     let (width, height) = canvas(&pictures);
                     let spec = VideoSpec {
-                        width,
-                        height,
-                        fps,
-                        encoder,
                         gop: fps.max(1),
                         crf: FILM_CRF,
+                        ..VideoSpec::recording(width, height, fps, encoder)
                     };
                     film.insert((VideoWriter::create(staged, spec)?, width, height))
                 }

@@ -3,15 +3,16 @@
 
 use super::VideoSpec;
 use super::encode::{Built, broken};
-use crate::journal::{Packet, PacketSink, StreamHead, av1_config};
+use crate::journal::{Packet, StreamHead, TakePackets, av1_config};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 /// The end of a pipeline that gives packets away.
-pub(super) fn packet_sink(spec: VideoSpec, sink: PacketSink) -> Built<Vec<gst::Element>> {
+pub(super) fn packet_sink(spec: VideoSpec, sink: impl TakePackets) -> Built<Vec<gst::Element>> {
     let caps = match spec.encoder.codec_name() {
         "av1" => "video/x-av1,stream-format=obu-stream,alignment=tu",
+        "hevc" => "video/x-h265,stream-format=hvc1,alignment=au",
         _ => "video/x-h264,stream-format=avc,alignment=au",
     };
     let caps = caps.parse::<gst::Caps>().map_err(broken)?;
@@ -41,13 +42,13 @@ pub(super) fn packet_sink(spec: VideoSpec, sink: PacketSink) -> Built<Vec<gst::E
 }
 
 /// Encoded samples on their way to the journal.
-struct Packets {
+struct Packets<S> {
     spec: VideoSpec,
-    sink: PacketSink,
+    sink: S,
     given: u64,
 }
 
-impl Packets {
+impl<S: TakePackets> Packets<S> {
     fn take(&mut self, sample: &gst::Sample) -> std::result::Result<(), String> {
         let buffer = sample.buffer().ok_or("the encoder gave an empty packet")?;
         self.check_place(sample, buffer)?;
@@ -108,6 +109,7 @@ fn stream_head(
         .and_then(|data| data.map_readable().ok().map(|map| map.to_vec()));
     let (codec, config) = match spec.encoder.codec_name() {
         "av1" => ("av01", stated.or_else(|| av1_config(first))),
+        "hevc" => ("hvc1", stated),
         _ => ("avc1", stated),
     };
     let side = |side: u32| u16::try_from(side).map_err(|e| e.to_string());

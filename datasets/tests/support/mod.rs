@@ -1,7 +1,9 @@
 //! Pictures that carry a number, so that every decoded frame can be told from every other.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
-use sinew_datasets::{CameraSpec, Codec, DatasetSpec, EpisodeSummary, ExtraSpec, Recorder, Row};
+use sinew_datasets::{
+    CameraSpec, Codec, DatasetSpec, EpisodeSummary, ExtraSpec, ExtraType, ExtraValue, Recorder, Row,
+};
 use sinew_runtime::frame::Frame;
 use std::sync::Arc;
 
@@ -56,11 +58,7 @@ pub(crate) fn spec(codec: Codec) -> DatasetSpec {
         "gripper",
     ];
     let names: Vec<String> = joints.iter().map(|j| format!("{j}.pos")).collect();
-    let camera = |name: &str| CameraSpec {
-        name: name.into(),
-        width: 320,
-        height: 240,
-    };
+    let camera = |name: &str| CameraSpec::rgb(name, 320, 240);
     DatasetSpec {
         robot_type: "so101_follower".into(),
         fps: 30,
@@ -68,17 +66,20 @@ pub(crate) fn spec(codec: Codec) -> DatasetSpec {
         action_names: names,
         cameras: vec![camera("front"), camera("wrist")],
         extras: vec![
-            ExtraSpec {
-                name: "timing.state_capture_s".into(),
-                entries: vec!["t_s".into()],
-            },
-            ExtraSpec {
-                name: "timing.camera_age_s".into(),
-                entries: vec!["front_s".into(), "wrist_s".into()],
-            },
+            ExtraSpec::vector("timing.state_capture_s", ExtraType::Float64, &["t_s"]),
+            ExtraSpec::vector(
+                "timing.camera_age_s",
+                ExtraType::Float64,
+                &["front_s", "wrist_s"],
+            ),
         ],
         codec,
     }
+}
+
+/// Values of the extra columns.
+pub(crate) fn times<'a>(captured_s: &'a [f64; 1], ages_s: &'a [f64; 2]) -> [ExtraValue<'a>; 2] {
+    [ExtraValue::F64(captured_s), ExtraValue::F64(ages_s)]
 }
 
 /// State values of a test row.
@@ -114,12 +115,12 @@ pub(crate) fn record_with(
         let frames: Vec<Arc<Frame>> = cameras.iter().enumerate().map(picture).collect();
         let state = state(episode, frame);
         let action = state.map(|v| -v);
-        let extra = [f64::from(frame) / 30.0 + 0.001, 0.01, 0.02];
+        let captured_s = f64::from(frame) / 30.0 + 0.001;
         recorder
             .add(Row {
                 state: &state,
                 action: &action,
-                extra: &extra,
+                extra: &times(&[captured_s], &[0.01, 0.02]),
                 frames: &frames,
             })
             .unwrap();

@@ -173,6 +173,7 @@ impl KeyboardTeleop {
         match key {
             Key::Right | Key::Char('n') => status.episode = Some(EpisodeCommand::Next),
             Key::Left | Key::Char('r') => status.episode = Some(EpisodeCommand::Redo),
+            Key::Char('t') => status.episode = Some(EpisodeCommand::NextTask),
             Key::Esc | Key::Char('q') => status.episode = Some(EpisodeCommand::Quit),
             Key::Char(' ') => self.stop(state, status, StopRequest::Emergency),
             Key::Char('.') => self.stop(state, status, StopRequest::Hold),

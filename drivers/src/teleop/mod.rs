@@ -31,6 +31,8 @@ pub enum EpisodeCommand {
     Next,
     /// Throw this episode away and record it again.
     Redo,
+    /// Go on within the episode with the next task.
+    NextTask,
     /// End the recording.
     Quit,
 }

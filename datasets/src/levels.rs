@@ -1,0 +1,58 @@
+//! `meta/sinew_levels.json`: how often each level occurs in each camera's pictures of the whole
+//! dataset, so that its statistics stay exact however many sessions add to it.
+//!
+//! Pictures cannot be counted again later, because decoding all of them takes too long. The file says
+//! of how many frames it speaks; when these are not all, somebody else changed the dataset, and it is
+//! ignored. Readers that do not know it ignore it anyway.
+
+use crate::error::{Error, Result};
+use crate::fsio;
+use crate::info::Info;
+use crate::stats::ImageStats;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// More than the levels of any real dataset: 16-bit depth of dozens of cameras.
+const LIMIT_BYTES: u64 = 64 << 20;
+
+/// The levels of all cameras.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Levels {
+    /// Frames of the dataset that are in here.
+    frames: u64,
+    /// By camera feature and channel: levels and how often they occur.
+    cameras: BTreeMap<String, Vec<Vec<(u16, u64)>>>,
+}
+
+impl Levels {
+    /// Where the file is, under the dataset's root.
+    pub(crate) fn name() -> PathBuf {
+        "meta/sinew_levels.json".into()
+    }
+
+    /// Reads the levels of the dataset in `root`; `None` if not all its frames are in them.
+    pub(crate) fn read(root: &Path, info: &Info) -> Option<Self> {
+        if info.total_frames == 0 {
+            return Some(Self::default());
+        }
+        let bytes = fsio::read_limited(&root.join(Self::name()), LIMIT_BYTES).ok()?;
+        let levels: Self = serde_json::from_slice(&bytes).ok()?;
+        (levels.frames == info.total_frames).then_some(levels)
+    }
+
+    /// Adds an episode of `rows` rows, and makes the cameras' statistics those of all episodes.
+    pub(crate) fn add(&mut self, rows: u64, cameras: &mut [(String, ImageStats)]) {
+        self.frames += rows;
+        for (key, stats) in cameras {
+            if let Some(before) = self.cameras.get(key) {
+                stats.add_levels(before, self.frames - rows);
+            }
+            self.cameras.insert(key.clone(), stats.levels());
+        }
+    }
+
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|e| Error::spec(e.to_string()))
+    }
+}
