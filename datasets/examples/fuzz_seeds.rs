@@ -114,11 +114,7 @@ fn seed_dataset(out: &Path, root: &Path, name: &str) -> Outcome {
 
 fn spec(codec: Codec, cameras: &[&str]) -> DatasetSpec {
     let names = vec!["a.pos".to_owned(), "b.pos".to_owned()];
-    let camera = |name: &&str| CameraSpec {
-        name: (*name).into(),
-        width: WIDTH,
-        height: HEIGHT,
-    };
+    let camera = |name: &&str| CameraSpec::rgb(name, WIDTH, HEIGHT);
     DatasetSpec {
         robot_type: "arm".into(),
         fps: 30,

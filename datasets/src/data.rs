@@ -80,10 +80,11 @@ impl Column {
     }
 
     fn stats(&self) -> Option<FeatureStats> {
-        let mut stats = FeatureStats::of_rows(&self.values.numbers()?, self.width());
-        if self.shape.len() > 1 {
-            stats.shape.clone_from(&self.shape);
-        }
+        let numbers = self.values.numbers()?;
+        // Of a matrix, LeRobot takes the values with the same place on the last axis together.
+        let last = self.shape.last().copied().unwrap_or(1).max(1);
+        let mut stats = FeatureStats::of_rows(&numbers, last as usize);
+        stats.count = numbers.len().checked_div(self.width()).unwrap_or(0) as u64;
         Some(stats)
     }
 }

@@ -208,6 +208,12 @@ pub(crate) fn read_file(
     })
 }
 
+/// The episode files of a folder, in the order in which LeRobot reads them.
+pub(crate) fn files(root: &Path) -> Result<Vec<PathBuf>> {
+    let found = in_order(root, &LocalFiles::new(root))?;
+    Ok(found.into_iter().map(|file| root.join(file)).collect())
+}
+
 /// All episode files in the order in which LeRobot reads them.
 fn in_order(root: &Path, files: &dyn Files) -> Result<Vec<PathBuf>> {
     let folder = Path::new(EPISODES_FOLDER);

@@ -3,7 +3,6 @@
 
 use crate::doctor;
 use crate::episodes::{self, Episode};
-use crate::features::{CameraSpec, Codec, DatasetSpec};
 use crate::files::{FileEntry, Files, ReadAt};
 use crate::info::{FileIndex, Info};
 use crate::journal::marks::EpisodeMarks;
@@ -15,6 +14,7 @@ use crate::mp4;
 use crate::reader::pictures::Stored;
 use crate::reader::{Dataset, ReaderOptions};
 use crate::recorder::{Recorder, Row};
+use crate::spec::{CameraSpec, Codec, DatasetSpec};
 use crate::stats::Stats;
 use crate::tasks::Tasks;
 use crate::video::frames::Frames;
@@ -148,14 +148,15 @@ pub fn mp4(bytes: &[u8]) {
 /// The journal of a crashed recording, and the videos that it speaks of.
 pub fn journal(bytes: &[u8]) {
     let staging = scratch("journal");
-    let ready = |keys: &[&str]| -> io::Result<()> {
+    let ready = |cameras: &[&str]| -> io::Result<()> {
         std::fs::create_dir_all(&staging)?;
         std::fs::write(staging.join(JOURNAL), with_right_checksums(bytes))?;
-        keys.iter().try_for_each(|key| {
-            File::create(stream_path(&staging, key))?.set_len(FRAMES_AT + FRAME_BYTES)
+        cameras.iter().try_for_each(|name| {
+            let camera = CameraSpec::rgb(name, 64, 48);
+            File::create(stream_path(&staging, &camera))?.set_len(FRAMES_AT + FRAME_BYTES)
         })
     };
-    if ready(&["observation.images.front", "observation.images.wrist"]).is_err() {
+    if ready(&["front", "wrist"]).is_err() {
         return;
     }
     let Ok(Some(found)) = replay(&staging) else {
@@ -291,11 +292,7 @@ fn spec(cameras: &[&str]) -> DatasetSpec {
         action_names: names,
         cameras: cameras
             .iter()
-            .map(|name| CameraSpec {
-                name: (*name).into(),
-                width: 64,
-                height: 48,
-            })
+            .map(|name| CameraSpec::rgb(name, 64, 48))
             .collect(),
         extras: Vec::new(),
         codec: Codec::Auto,

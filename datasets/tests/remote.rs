@@ -19,7 +19,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use support::{record, spec};
+use support::{record, spec, times};
 use tempfile::TempDir;
 
 const CAMERA: &str = "observation.images.front";
@@ -59,11 +59,7 @@ fn large() -> PathBuf {
             fps: 30,
             state_names: names.clone(),
             action_names: names,
-            cameras: vec![CameraSpec {
-                name: "front".into(),
-                width: 320,
-                height: 240,
-            }],
+            cameras: vec![CameraSpec::rgb("front", 320, 240)],
             extras: vec![],
             codec: Codec::H264,
         };
@@ -261,7 +257,7 @@ fn numbers_of_one_frame_cost_one_row_group_and_no_video() {
         let row = Row {
             state: &state,
             action: &state,
-            extra: &[f64::from(row), 0.01, 0.02],
+            extra: &times(&[f64::from(row)], &[0.01, 0.02]),
             frames: &[],
         };
         recorder.add(row).unwrap();

@@ -15,7 +15,7 @@ use sinew_datasets::{
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
-use support::{spec, state};
+use support::{spec, state, times};
 use tempfile::TempDir;
 
 /// Two episodes of numbers.
@@ -35,7 +35,7 @@ fn numbers() -> PathBuf {
                 let row = Row {
                     state: &state,
                     action: &state,
-                    extra: &[0.0, 0.0, 0.0],
+                    extra: &times(&[0.0], &[0.0, 0.0]),
                     frames: &[],
                 };
                 recorder.add(row).unwrap();

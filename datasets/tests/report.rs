@@ -8,7 +8,8 @@ mod support;
 
 use sinew_datasets::report::{Made, Options, write};
 use sinew_datasets::{
-    Codec, DatasetSpec, EpisodeMark, EpisodeMarks, Error, ExtraSpec, Recorder, Row,
+    Codec, DatasetSpec, EpisodeMark, EpisodeMarks, Error, ExtraSpec, ExtraType, ExtraValue,
+    Recorder, Row,
 };
 use std::path::Path;
 use support::{record, spec};
@@ -108,16 +109,12 @@ fn text_of_the_dataset_cannot_break_out() {
         action_names: names,
         cameras: vec![],
         extras: vec![
-            ExtraSpec {
-                name: "timing".into(),
-                entries: ["tick_s", "<i onclick=alert(1)>_age_s"]
-                    .map(str::to_owned)
-                    .into(),
-            },
-            ExtraSpec {
-                name: "<u onload=alert(1)>".into(),
-                entries: vec!["<s>".into()],
-            },
+            ExtraSpec::vector(
+                "timing",
+                ExtraType::Float64,
+                &["tick_s", "<i onclick=alert(1)>_age_s"],
+            ),
+            ExtraSpec::vector("<u onload=alert(1)>", ExtraType::Float64, &["<s>"]),
         ],
         codec: Codec::Auto,
     };
@@ -126,7 +123,10 @@ fn text_of_the_dataset_cannot_break_out() {
         recorder.start_episode(attack).unwrap();
         for row in 0..20 {
             let state = [row as f32; 5];
-            let extra = [f64::from(row) / 30.0, 0.001, 1.0];
+            let extra = [
+                ExtraValue::F64(&[f64::from(row) / 30.0, 0.001]),
+                ExtraValue::F64(&[1.0]),
+            ];
             let row = Row {
                 state: &state,
                 action: &state,

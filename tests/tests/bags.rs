@@ -1,7 +1,9 @@
 //! `sinew dataset convert` and independent readers and writers of bags: rosbags, and the mcap package.
 
 use serde_json::Value;
-use sinew_datasets::{CameraSpec, Codec, Dataset, DatasetSpec, ExtraSpec, Recorder, Row};
+use sinew_datasets::{
+    CameraSpec, Codec, Dataset, DatasetSpec, ExtraSpec, ExtraType, ExtraValue, Recorder, Row,
+};
 use sinew_runtime::frame::Frame;
 use sinew_tests::{Outcome, Running, run_peer};
 use std::path::Path;
@@ -27,19 +29,12 @@ fn recorded() -> TempDir {
         fps: 30,
         state_names: names.clone(),
         action_names: names,
-        cameras: vec![CameraSpec {
-            name: "front".into(),
-            width: 64,
-            height: 48,
-        }],
-        extras: vec![ExtraSpec {
-            name: "timing".to_owned(),
-            entries: vec![
-                "tick_s".to_owned(),
-                "state_capture_s".into(),
-                "front_capture_s".into(),
-            ],
-        }],
+        cameras: vec![CameraSpec::rgb("front", 64, 48)],
+        extras: vec![ExtraSpec::vector(
+            "timing",
+            ExtraType::Float64,
+            &["tick_s", "state_capture_s", "front_capture_s"],
+        )],
         codec: Codec::H264,
     };
     let mut recorder = Recorder::create(&folder.path().join("set"), &spec).unwrap();
@@ -52,7 +47,7 @@ fn recorded() -> TempDir {
                 .add(Row {
                     state: &state(episode, row),
                     action: &state(episode, row).map(|v| -v),
-                    extra: &[tick, tick - 0.002, tick - 0.010],
+                    extra: &[ExtraValue::F64(&[tick, tick - 0.002, tick - 0.010])],
                     frames: &[Arc::new(frame)],
                 })
                 .unwrap();

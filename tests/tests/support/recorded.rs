@@ -1,6 +1,8 @@
 //! A small recorded dataset with pictures.
 
-use sinew_datasets::{CameraSpec, Codec, DatasetSpec, ExtraSpec, Recorder, Row};
+use sinew_datasets::{
+    CameraSpec, Codec, DatasetSpec, ExtraSpec, ExtraType, ExtraValue, Recorder, Row,
+};
 use sinew_runtime::frame::Frame;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,17 +26,12 @@ pub(crate) fn recorded() -> (TempDir, PathBuf) {
         fps: 30,
         state_names: names.clone(),
         action_names: names,
-        cameras: CAMERAS
-            .map(|name| CameraSpec {
-                name: name.to_owned(),
-                width: 64,
-                height: 48,
-            })
-            .to_vec(),
-        extras: vec![ExtraSpec {
-            name: "timing".to_owned(),
-            entries: ["tick_s", "state_age_s"].map(str::to_owned).to_vec(),
-        }],
+        cameras: CAMERAS.map(|name| CameraSpec::rgb(name, 64, 48)).to_vec(),
+        extras: vec![ExtraSpec::vector(
+            "timing",
+            ExtraType::Float64,
+            &["tick_s", "state_age_s"],
+        )],
         codec: Codec::Auto,
     };
     let mut recorder = Recorder::create(&root, &spec).unwrap();
@@ -52,7 +49,7 @@ pub(crate) fn recorded() -> (TempDir, PathBuf) {
                 .add(Row {
                     state: &state,
                     action: &state.map(|v| v + 1.0),
-                    extra: &[f64::from(row) / 30.0, 0.004],
+                    extra: &[ExtraValue::F64(&[f64::from(row) / 30.0, 0.004])],
                     frames: &[frame.clone(), frame],
                 })
                 .unwrap();

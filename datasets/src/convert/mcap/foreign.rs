@@ -12,8 +12,10 @@ use super::series::{self, Joints, Series};
 use super::survey::{Survey, open, scan_bag};
 use super::units::Unit;
 use crate::error::{Error, Result};
-use crate::features::{ACTION, CameraSpec, Codec, DatasetSpec, ExtraSpec, STATE};
+use crate::features::{ACTION, STATE};
 use crate::recorder::{Recorder, Row};
+use crate::spec::{CameraSpec, Codec, DatasetSpec, ExtraSpec, ExtraType};
+use crate::values::ExtraValue;
 use sinew_runtime::frame::Frame;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -228,7 +230,7 @@ impl Recording<'_> {
             recorder.add(Row {
                 state: &state,
                 action: &action,
-                extra: &timing,
+                extra: &[ExtraValue::F64(&timing)],
                 frames: &frames,
             })?;
             (self.progress)(1);
@@ -312,15 +314,12 @@ impl BagRows<'_> {
             state_names: names(&self.series.state),
             action_names: names(self.series.action.as_ref().unwrap_or(&self.series.state)),
             cameras: cameras
-                .map(|((name, _), frame)| CameraSpec {
-                    name: name.clone(),
-                    width: frame.width,
-                    height: frame.height,
-                })
+                .map(|((name, _), frame)| CameraSpec::rgb(name, frame.width, frame.height))
                 .collect(),
             extras: vec![ExtraSpec {
-                name: "timing".into(),
+                shape: vec![entries.len() as u64],
                 entries,
+                ..ExtraSpec::scalar("timing", ExtraType::Float64)
             }],
             codec: Codec::Auto,
         }
