@@ -480,13 +480,14 @@ impl OpenEpisode {
 
     /// Ends the episode if a camera gave no new frame for `limit` rows, and says so.
     fn end_if_lost(&mut self, limit: Option<f64>) -> Option<String> {
-        let stalled = self.cameras.iter().max_by_key(|camera| camera.repeated())?;
-        let (rows, name) = (stalled.repeated(), stalled.name());
-        let lost = limit.filter(|limit| rows as f64 >= limit.max(1.0));
-        let problem = format!("camera {name} was lost: it gave no new frame for {rows} rows");
+        let rows = self.cameras.iter().map(OpenCamera::repeated).max()?;
+        // Rows since then may have to go again.
         let unsure = limit.map_or(0, |_| rows);
         self.cameras.iter_mut().for_each(|c| c.confirm(unsure));
-        lost?;
+        limit.filter(|limit| rows as f64 >= limit.max(1.0))?;
+        let lost = self.cameras.iter().find(|c| c.repeated() == rows)?;
+        let name = lost.name();
+        let problem = format!("camera {name} was lost: it gave no new frame for {rows} rows");
         self.keep = Some(self.rows.len() - rows);
         self.mark.ended_early.get_or_insert(problem.clone());
         Some(problem)

@@ -9,6 +9,7 @@ mod support;
 
 use kinds::TASK_CHANGE;
 use sinew_datasets::ExtraValue::{Bool, F32, F64, I64, Text};
+use sinew_datasets::doctor::{Options, Severity, examine};
 use sinew_datasets::{
     CameraSpec, Codec, Dataset, EpisodeMarks, Error, Info, Item, LoopRow, Numbers, Offered, Pixels,
     Reader, ReaderOptions, RecordOptions, Recorder, RecorderThread, RepairOptions, Row, Storage,
@@ -149,6 +150,13 @@ fn every_kind_of_value_and_picture_reads_back() {
     }
     recorder.finalize().unwrap();
     assert_eq!(stats(dir.path()), stats(whole.path()));
+
+    let found = examine(dir.path(), &Options::thorough()).findings;
+    let errors: Vec<_> = found
+        .iter()
+        .filter(|f| f.severity == Severity::Error)
+        .collect();
+    assert!(errors.is_empty(), "{errors:#?}");
 
     let dataset = Dataset::open(dir.path()).unwrap();
     assert_eq!(dataset.tasks(), ["pick the cube", "place the cube", "wipe"]);
