@@ -13,8 +13,8 @@
 //! Read first: `recorder.rs` for what an episode is on disk, then `info.rs` and `features.rs` for
 //! the format's head. The layout is LeRobot's at every moment after an episode is saved.
 //!
-//! Features: `gstreamer` for cameras; without it the types exist and refuse cameras. `interop`
-//! enables the tests that need the real lerobot package.
+//! Features: `gstreamer` for cameras; without it the types exist and refuse cameras. `ndarray` gives
+//! tensors and pictures as array views. `interop` enables the tests that need the real lerobot package.
 
 mod data;
 pub mod doctor;
@@ -46,6 +46,8 @@ pub use features::{
 pub use files::{Files, LocalFiles, ReadAt};
 pub use info::{CHUNKS_SIZE, CODEBASE_VERSION, DATA_PATH, FileIndex, Info, VIDEO_PATH};
 pub use journal::marks::{EpisodeMark, EpisodeMarks, Gap};
+#[cfg(feature = "ndarray")]
+pub use reader::Element;
 pub use reader::{
     Dataset, DepthUnit, Image, Item, Loader, LoaderOptions, Numbers, Order, Pixels, Reader,
     ReaderOptions, Series, Tensor, Value,

@@ -6,17 +6,23 @@
 //! Files may come from strangers. Every count is checked before memory is spent on it, and damage
 //! gives an error that names the file.
 
+#[cfg(feature = "ndarray")]
+mod arrays;
 mod batch;
 pub(crate) mod cache;
 mod cells;
 mod columns;
 mod items;
 mod loader;
+mod many;
 mod order;
 mod pictures;
+mod planar;
 pub(crate) mod value;
 mod window;
 
+#[cfg(feature = "ndarray")]
+pub use arrays::Element;
 pub use items::{Reader, ReaderOptions};
 pub use loader::{Loader, LoaderOptions};
 pub use order::Order;

@@ -18,6 +18,7 @@ mod montage;
 #[cfg(feature = "gstreamer")]
 mod packets;
 pub mod remux;
+mod rows;
 mod samples;
 
 #[cfg(not(feature = "gstreamer"))]
