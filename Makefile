@@ -4,9 +4,9 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/sinew-target
 export PATH := $(PATH):$(or $(SINEW_PEERS),$(HOME)/.cache/sinew-peers)/light/bin
 SINEW := $(CARGO_TARGET_DIR)/debug/sinew
 # Everything but Rerun (`sinew --features view`), which `make interop` builds.
-ALL := --workspace --features sinew/default,sinew-runtime/topics,sinew-datasets/gstreamer,sinew-datasets/remote
+ALL := --workspace --features sinew/default,sinew-runtime/topics,sinew-datasets/gstreamer,sinew-datasets/remote,sinew-datasets/ndarray
 
-.PHONY: demo test interop lint fuzz docs bench build setup
+.PHONY: demo test interop lint fuzz docs bench bench-datasets build setup
 
 demo: setup ## set up, simulate an SO-101, record, replay, run a policy; report at the end
 	cargo build -p sinew
@@ -41,6 +41,10 @@ docs: ## API documentation, and the table of peers from the last `make test` and
 bench: setup ## side-by-side benchmarks; prints ratios
 	scripts/setup tests
 	benches/run
+
+bench-datasets: ## the datasets beside lerobot (PyTorch, gigabytes); 20 minutes
+	scripts/setup interop
+	benches/datasets/run
 
 setup:
 	scripts/setup

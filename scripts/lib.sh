@@ -85,3 +85,14 @@ make_peers() {
   "$venv/bin/python" -m pip install -q -r "$list" || fail "pip could not install $list into $venv"
   cp "$list" "$venv/.stamp"
 }
+
+# The Python package sinew-datasets: a wheel for every Python from 3.11 on, installed beside lerobot.
+make_package() {
+  local venv="$PEERS/lerobot" wheels
+  wheels=$(mktemp -d)
+  "$venv/bin/maturin" build --quiet --compatibility linux --manifest-path datasets/python/Cargo.toml --out "$wheels" ||
+    fail "maturin could not build the Python package; see above"
+  "$venv/bin/python" -m pip install -q --no-deps --no-index --force-reinstall "$wheels"/*.whl ||
+    fail "pip could not install the Python package into $venv"
+  rm -r "$wheels"
+}

@@ -15,8 +15,8 @@
 //! `info.rs` and `features.rs` for the format's head. The layout is LeRobot's at every moment after an episode is saved.
 //!
 //! Features: `gstreamer` for cameras; without it the types exist and refuse cameras. `remote` for
-//! datasets on a hub; without it their names are refused. `interop` enables the tests that need the
-//! real lerobot package.
+//! datasets on a hub; without it their names are refused. `ndarray` gives tensors and pictures as
+//! array views. `interop` enables the tests that need the real lerobot package.
 
 mod camera;
 pub mod convert;
@@ -57,6 +57,8 @@ pub use features::{ACTION, DEFAULT_FEATURES, Feature, Features, IMAGES, STATE};
 pub use files::{FileEntry, Files, LocalFiles, ReadAt};
 pub use info::{CHUNKS_SIZE, CODEBASE_VERSION, DATA_PATH, FileIndex, Info, VIDEO_PATH};
 pub use journal::marks::{EpisodeMark, EpisodeMarks, Gap};
+#[cfg(feature = "ndarray")]
+pub use reader::Element;
 pub use reader::{
     Dataset, DepthUnit, Image, Item, Loader, LoaderOptions, Numbers, Order, Pixels, Reader,
     ReaderOptions, Series, Tensor, Value,

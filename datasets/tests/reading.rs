@@ -245,6 +245,48 @@ fn an_episode_is_an_arrow_table() {
     ));
 }
 
+#[test]
+fn an_arrow_table_shares_the_cached_memory() {
+    let dataset = Dataset::open(recording()).unwrap();
+    let values = |batch: &arrow_array::RecordBatch, name: &str| {
+        let lists = batch.column_by_name(name).unwrap().clone();
+        let lists = lists
+            .as_any()
+            .downcast_ref::<arrow_array::FixedSizeListArray>()
+            .unwrap();
+        let numbers = lists.values().as_any();
+        let numbers = numbers.downcast_ref::<arrow_array::Float32Array>().unwrap();
+        (numbers.values().as_ptr(), numbers.values().to_vec())
+    };
+    let (first, second) = (dataset.record_batch(1).unwrap(), dataset.record_batch(1));
+    let (place, numbers) = values(&first, "action");
+    assert_eq!((place, numbers.clone()), values(&second.unwrap(), "action"));
+    let series = dataset.actions(1).unwrap();
+    let doubles: Vec<f64> = numbers.iter().map(|v| f64::from(*v)).collect();
+    assert_eq!(doubles, series.values);
+    let window = first.slice(3, 2);
+    assert_eq!(window.num_rows(), 2);
+}
+
+#[test]
+fn many_frames_come_in_the_order_asked_for() {
+    let dataset = Dataset::open(recording()).unwrap();
+    let reader = dataset.reader(&ReaderOptions::default()).unwrap();
+    let wanted = [40, 3, 3, 12, 0, 41, 25, 7];
+    for threads in [0, 1, 3, 64] {
+        let items = reader.get_many(&wanted, threads).unwrap();
+        assert_eq!(items.len(), wanted.len());
+        for (item, index) in items.iter().zip(wanted) {
+            assert_eq!(item, &reader.get(index).unwrap());
+        }
+    }
+    assert!(reader.get_many(&[], 4).unwrap().is_empty());
+    assert!(matches!(
+        reader.get_many(&[1, 2, 1_000_000], 2),
+        Err(Error::NotFound { .. })
+    ));
+}
+
 /// Notes which files are opened.
 #[derive(Debug)]
 struct Noted(LocalFiles, Mutex<Vec<String>>);

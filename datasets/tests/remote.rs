@@ -254,13 +254,14 @@ fn numbers_of_one_frame_cost_one_row_group_and_no_video() {
     for row in 0..60_000_u32 {
         let state =
             std::array::from_fn::<f32, 6, _>(|joint| (row as f32 * (joint as f32 + 0.37)).sin());
-        let row = Row {
-            state: &state,
-            action: &state,
-            extra: &times(&[f64::from(row)], &[0.01, 0.02]),
-            frames: &[],
-        };
-        recorder.add(row).unwrap();
+        recorder
+            .add(Row {
+                state: &state,
+                action: &state,
+                extra: &times(&[f64::from(row)], &[0.01, 0.02]),
+                frames: &[],
+            })
+            .unwrap();
     }
     recorder.save_episode().unwrap();
     recorder.finalize().unwrap();

@@ -1,6 +1,7 @@
 //! Things read once and kept while there is room, the least recently used going first.
 
 use lru::LruCache;
+use std::borrow::Borrow;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 
@@ -29,7 +30,10 @@ impl<K: Hash + Eq, V: Clone> ByteCache<K, V> {
         }
     }
 
-    pub(crate) fn get(&self, key: &K) -> Option<V> {
+    pub(crate) fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.entries.get(key).map(|(value, _)| value.clone())
     }

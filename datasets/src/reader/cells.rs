@@ -100,7 +100,7 @@ impl Gathered {
 }
 
 /// The array at the bottom of the lists of `rows`, and which of its values are theirs.
-fn leaf<'a>(
+pub(crate) fn leaf<'a>(
     path: &Path,
     array: &'a ArrayRef,
     rows: Range<usize>,

@@ -6,6 +6,8 @@
 //! Files may come from strangers. Every count is checked before memory is spent on it, and damage
 //! gives an error that names the file.
 
+#[cfg(feature = "ndarray")]
+mod arrays;
 pub(crate) mod batch;
 pub(crate) mod cache;
 pub(crate) mod cells;
@@ -14,11 +16,15 @@ mod groups;
 mod hashes;
 mod items;
 mod loader;
+mod many;
 mod order;
 pub(crate) mod pictures;
+mod planar;
 pub(crate) mod value;
 mod window;
 
+#[cfg(feature = "ndarray")]
+pub use arrays::Element;
 pub use items::{Reader, ReaderOptions};
 pub use loader::{Loader, LoaderOptions};
 pub use order::Order;

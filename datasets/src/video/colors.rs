@@ -5,6 +5,7 @@
 //! Pictures therefore equal theirs to the last bit. The factors follow from ITU-R BT.601/709 as in
 //! libswscale's `ff_yuv2rgb_c_init_tables`.
 
+use super::rows::RowConverter;
 use crate::error::{Error, Result};
 use crate::reader::value::{Image, Pixels};
 use std::path::Path;
@@ -12,12 +13,12 @@ use std::path::Path;
 /// How the three colours follow from luma and chroma.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Matrix {
-    luma_offset: i32,
-    luma: i32,
-    red_v: i32,
-    green_u: i32,
-    green_v: i32,
-    blue_u: i32,
+    pub(super) luma_offset: i16,
+    pub(super) luma: i16,
+    pub(super) red_v: i16,
+    pub(super) green_u: i16,
+    pub(super) green_v: i16,
+    pub(super) blue_u: i16,
 }
 
 impl Matrix {
@@ -35,7 +36,8 @@ impl Matrix {
         } else {
             65_536 * 255 / 219
         };
-        let rounded = |c: i64| ((c * (1 << 13) + (1 << 15)) >> 16) as i32;
+        // Below 2¹⁵, all of them.
+        let rounded = |c: i64| ((c * (1 << 13) + (1 << 15)) >> 16) as i16;
         Self {
             luma_offset: if full_range { 0 } else { 16 << 3 },
             luma: rounded(luma),
@@ -98,21 +100,21 @@ impl Planes<'_> {
         let (width, height) = (self.width, self.height);
         let chroma_width = (width + shift_x) >> shift_x;
         let mut rgb = vec![0; 3 * width * height];
+        let mut converter = RowConverter::new(self.matrix, width);
+        let [y, u, v] = self.planes;
         for (row, out) in rgb.chunks_exact_mut(3 * width).enumerate() {
-            let [y, u, v] = self.planes;
-            let rows = (
-                y.row(row, width),
-                u.row(row >> shift_y, chroma_width),
-                v.row(row >> shift_y, chroma_width),
-            );
-            let (Some(y), Some(u), Some(v)) = rows else {
-                return Err(short(path));
-            };
-            if shift_x == 1 {
-                convert_row::<2>(self.matrix, y, u, v, out);
-            } else {
-                convert_row::<1>(self.matrix, y, u, v, out);
+            if row & ((1 << shift_y) - 1) == 0 {
+                let chroma = row >> shift_y;
+                let u = u.row(chroma, chroma_width).ok_or_else(|| short(path))?;
+                let v = v.row(chroma, chroma_width).ok_or_else(|| short(path))?;
+                if shift_x == 1 {
+                    converter.set_chroma::<2>(u, v);
+                } else {
+                    converter.set_chroma::<1>(u, v);
+                }
             }
+            let luma = y.row(row, width).ok_or_else(|| short(path))?;
+            converter.write_rgb(luma, out);
         }
         Ok(Image {
             width,
@@ -165,54 +167,9 @@ fn short(path: &Path) -> Error {
     Error::video(path, "the decoder gave a short picture")
 }
 
-/// `STEP` pixels share a chroma value.
-fn convert_row<const STEP: usize>(m: Matrix, y: &[u8], u: &[u8], v: &[u8], out: &mut [u8]) {
-    let high = |a: i32, b: i32| (a * b) >> 16;
-    let clamp = |v: i32| v.clamp(0, 255) as u8;
-    let pixels = y.chunks(STEP).zip(out.chunks_mut(3 * STEP));
-    for ((y, out), (u, v)) in pixels.zip(u.iter().zip(v)) {
-        let (u, v) = ((i32::from(*u) - 128) << 3, (i32::from(*v) - 128) << 3);
-        let red = high(v, m.red_v);
-        let green = high(u, m.green_u) + high(v, m.green_v);
-        let blue = high(u, m.blue_u);
-        for (y, out) in y.iter().zip(out.chunks_exact_mut(3)) {
-            let luma = high((i32::from(*y) << 3) - m.luma_offset, m.luma);
-            out[0] = clamp(luma + red);
-            out[1] = clamp(luma + green);
-            out[2] = clamp(luma + blue);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn one(y: u8, u: u8, v: u8, matrix: Matrix) -> Vec<u8> {
-        let mut out = vec![0; 3];
-        convert_row::<1>(matrix, &[y], &[u], &[v], &mut out);
-        out
-    }
-
-    #[test]
-    fn ends_of_the_ranges_are_black_and_white() {
-        for bt709 in [false, true] {
-            let studio = Matrix::new(bt709, false);
-            assert_eq!(one(16, 128, 128, studio), [0, 0, 0]);
-            assert_eq!(one(235, 128, 128, studio), [255, 255, 255]);
-            let full = Matrix::new(bt709, true);
-            assert_eq!(one(0, 128, 128, full), [0, 0, 0]);
-            assert_eq!(one(255, 128, 128, full), [255, 255, 255]);
-        }
-    }
-
-    #[test]
-    fn rows_of_odd_width_share_the_last_chroma_value() {
-        let matrix = Matrix::new(false, false);
-        let mut out = vec![0; 9];
-        convert_row::<2>(matrix, &[50, 60, 70], &[90, 200], &[100, 30], &mut out);
-        assert_eq!(out[6..], one(70, 200, 30, matrix));
-    }
 
     #[test]
     fn short_planes_are_errors() {

@@ -1,7 +1,9 @@
 //! Single frames of video files, by time: the reader's random access.
 //!
 //! Each file's index is read once. A frame is decoded from the key frame before it, or onwards from
-//! where an idle decoder stands if that is nearer. Decoders and pictures are kept within bounds.
+//! where an idle decoder stands if that is nearer. Decoders turn from file to file: an episode may have
+//! a file of its own, and a new decoder costs as much as a picture. Files, decoders and pictures are
+//! kept within bounds.
 
 use super::avcodec::Decoder;
 use super::depth::DepthScale;
@@ -10,15 +12,15 @@ use crate::error::{Error, Result};
 use crate::files::{Files, ReadAt};
 use crate::reader::cache::ByteCache;
 use crate::reader::value::{Image, Pixels};
-use lru::LruCache;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Files whose index and decoders are kept.
-const OPEN_FILES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(31);
-/// Idle decoders of one file.
-const IDLE_DECODERS: usize = 4;
+/// Most files that are kept open.
+const OPEN_FILES: u64 = 256;
+/// Most memory for the indices of open files, bytes.
+const INDEX_BYTES: u64 = 64 << 20;
+/// Idle decoders of all files.
+const IDLE_DECODERS: usize = 32;
 /// Encoded frames up to this many bytes are read at once.
 const PREPARE_BYTES: u64 = 16 << 20;
 /// Encoded frames that a decoder may take before the one it was asked for comes out.
@@ -28,7 +30,9 @@ const DELAY_LIMIT: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Frames {
     files: Arc<dyn Files>,
-    open: Mutex<LruCache<PathBuf, Arc<VideoFile>>>,
+    open: ByteCache<PathBuf, Arc<VideoFile>>,
+    /// Decoders without work, the one that waits longest first.
+    idle: Mutex<Vec<Standing>>,
     pictures: ByteCache<(Arc<Path>, usize), Arc<Image>>,
 }
 
@@ -38,18 +42,21 @@ struct VideoFile {
     path: Arc<Path>,
     file: Arc<dyn ReadAt>,
     track: Track,
-    idle: Mutex<Vec<Standing>>,
 }
 
 /// A decoder and where it stands.
 #[derive(Debug)]
 struct Standing {
     decoder: Decoder,
+    /// Codec and configuration that it was opened for.
+    kind: (String, Vec<u8>),
+    /// The file in which it stands.
+    path: Arc<Path>,
     /// The next encoded frame to give it.
     next: usize,
     /// When the last picture was shown that came out; pictures come in that order.
     shown: i64,
-    /// Whether the end was announced, after which it must be flushed.
+    /// Whether it must be flushed first: the end was announced, or it comes from another file.
     finished: bool,
 }
 
@@ -58,7 +65,8 @@ impl Frames {
     pub(crate) fn new(files: Arc<dyn Files>, cache_bytes: u64) -> Self {
         Self {
             files,
-            open: Mutex::new(LruCache::new(OPEN_FILES)),
+            open: ByteCache::new(INDEX_BYTES),
+            idle: Mutex::default(),
             pictures: ByteCache::new(cache_bytes),
         }
     }
@@ -88,7 +96,7 @@ impl Frames {
                 false
             })
         });
-        video.decode(&missing, depth, |sample, image| {
+        self.decode(&video, &missing, depth, |sample, image| {
             let image = Arc::new(image);
             let key = (video.path.clone(), sample);
             self.pictures
@@ -105,19 +113,58 @@ impl Frames {
     }
 
     fn open(&self, path: &Path) -> Result<Arc<VideoFile>> {
-        let lock = || self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(video) = lock().get(path) {
-            return Ok(video.clone());
+        if let Some(video) = self.open.get(path) {
+            return Ok(video);
         }
         let file = self.files.open(path).map_err(Error::io("open", path))?;
         let video = Arc::new(VideoFile {
             path: path.into(),
             track: Track::read(path, &*file)?,
             file,
-            idle: Mutex::default(),
         });
-        lock().push(path.to_owned(), video.clone());
+        // Small indices count as if they were larger, so that the number of files is bounded too.
+        let bytes = video.track.byte_len().max(INDEX_BYTES / OPEN_FILES);
+        self.open.put(path.to_owned(), video.clone(), bytes);
         Ok(video)
+    }
+
+    /// Decodes `wanted`, which are in the order in which they are shown, and gives each to `take`.
+    fn decode(
+        &self,
+        video: &VideoFile,
+        wanted: &[usize],
+        depth: Option<&DepthScale>,
+        mut take: impl FnMut(usize, Image),
+    ) -> Result<()> {
+        let Some(first) = wanted.first() else {
+            return Ok(());
+        };
+        let mut standing = self.idle_for(video, *first)?;
+        // After an error the decoder is dropped, in whatever state it is.
+        for sample in wanted {
+            take(*sample, standing.decode(video, *sample, depth)?);
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let longest = (idle.len() >= IDLE_DECODERS).then(|| idle.remove(0));
+        idle.push(standing);
+        drop(idle);
+        drop(longest);
+        Ok(())
+    }
+
+    /// The idle decoder with the least to do before `sample` comes out, or a new one.
+    fn idle_for(&self, video: &VideoFile, sample: usize) -> Result<Standing> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = (0..idle.len()).filter(|i| idle[*i].stands_in(video));
+        let best = here.min_by_key(|i| idle[*i].distance(&video.track, sample));
+        let best = best.or_else(|| idle.iter().position(|s| s.fits(&video.track)));
+        if let Some(best) = best {
+            let mut standing = idle.remove(best);
+            standing.turn_to(video);
+            return Ok(standing);
+        }
+        drop(idle);
+        Standing::new(video)
     }
 }
 
@@ -138,47 +185,37 @@ impl VideoFile {
             ),
         ))
     }
+}
 
-    /// Decodes `wanted`, which are in the order in which they are shown, and gives each to `take`.
-    fn decode(
-        &self,
-        wanted: &[usize],
-        depth: Option<&DepthScale>,
-        mut take: impl FnMut(usize, Image),
-    ) -> Result<()> {
-        let Some(first) = wanted.first() else {
-            return Ok(());
-        };
-        let mut standing = self.idle_for(*first)?;
-        // After an error the decoder is dropped, in whatever state it is.
-        for sample in wanted {
-            take(*sample, standing.decode(self, *sample, depth)?);
-        }
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_DECODERS {
-            idle.push(standing);
-        }
-        Ok(())
-    }
-
-    /// The idle decoder with the least to do before `sample` comes out, or a new one.
-    fn idle_for(&self, sample: usize) -> Result<Standing> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let best = (0..idle.len()).min_by_key(|i| idle[*i].distance(&self.track, sample));
-        if let Some(best) = best {
-            return Ok(idle.swap_remove(best));
-        }
-        drop(idle);
-        Ok(Standing {
-            decoder: Decoder::open(&self.path, &self.track)?,
+impl Standing {
+    fn new(video: &VideoFile) -> Result<Self> {
+        Ok(Self {
+            decoder: Decoder::open(&video.path, &video.track)?,
+            kind: (video.track.codec.clone(), video.track.config.clone()),
+            path: video.path.clone(),
             next: 0,
             shown: i64::MIN,
             finished: false,
         })
     }
-}
 
-impl Standing {
+    fn stands_in(&self, video: &VideoFile) -> bool {
+        Arc::ptr_eq(&self.path, &video.path)
+    }
+
+    /// Whether it can decode the pictures of `track` too.
+    fn fits(&self, track: &Track) -> bool {
+        self.kind.0 == track.codec && self.kind.1 == track.config
+    }
+
+    /// Goes over to `video`, if it stands in another file: there it has no place yet.
+    fn turn_to(&mut self, video: &VideoFile) {
+        if !self.stands_in(video) {
+            self.path = video.path.clone();
+            self.finished = true;
+        }
+    }
+
     /// Whether going on from here leads to `sample` without a jump.
     fn leads_to(&self, track: &Track, sample: usize, key: usize) -> bool {
         let fresh = self.next == 0 && self.shown == i64::MIN;

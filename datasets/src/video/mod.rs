@@ -27,6 +27,7 @@ mod packets;
 mod picture_encoder;
 pub(crate) mod recovered;
 pub mod remux;
+mod rows;
 pub(crate) mod samples;
 mod worker;
 

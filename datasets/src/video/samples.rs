@@ -72,6 +72,11 @@ impl Track {
         }
     }
 
+    /// Memory that it takes, bytes.
+    pub(crate) fn byte_len(&self) -> u64 {
+        (size_of_val(&self.samples[..]) + size_of_val(&self.shown[..])) as u64
+    }
+
     /// Time of a frame, s.
     pub(crate) fn seconds(&self, sample: usize) -> f64 {
         self.samples[sample].pts as f64 / f64::from(self.timescale)

@@ -8,10 +8,14 @@ use crate::error::{Error, Result};
 use crate::features::Feature;
 use crate::fsio;
 use crate::info::Info;
-use crate::reader::batch::{flat, nested};
+use crate::reader::batch::nested;
 use crate::reader::value::Numbers;
 use crate::table;
-use arrow_array::{ArrayRef, BinaryArray, Float32Array, Int64Array, StringArray, StructArray};
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, BooleanArray, Float32Array, Float64Array, Int8Array, Int16Array,
+    Int32Array, Int64Array, StringArray, StructArray, UInt8Array, UInt16Array, UInt32Array,
+    UInt64Array, make_array,
+};
 use arrow_schema::{DataType, Field, Schema};
 use sinew_runtime::ros::messages::{CompressedImageMsg, JointStateMsg, Message, StringMsg};
 use std::collections::{BTreeMap, BTreeSet};
@@ -194,4 +198,31 @@ pub(super) fn write_rows(
     let schema = Schema::new(columns.iter().map(field).collect::<Vec<_>>());
     let arrays = columns.into_iter().map(|(_, array)| array).collect();
     table::write(path, &table::batch(path, schema, arrays)?, &[])
+}
+
+/// The numbers as an Arrow column of their type.
+fn flat(path: &Path, numbers: Numbers) -> Result<ArrayRef> {
+    let broken = |e: arrow_schema::ArrowError| Error::corrupt(path, e.to_string());
+    Ok(match numbers {
+        Numbers::Bool(v) => Arc::new(BooleanArray::from(v)),
+        Numbers::I8(v) => Arc::new(Int8Array::from(v)),
+        Numbers::I16(v) => Arc::new(Int16Array::from(v)),
+        Numbers::I32(v) => Arc::new(Int32Array::from(v)),
+        Numbers::I64(v) => Arc::new(Int64Array::from(v)),
+        Numbers::U8(v) => Arc::new(UInt8Array::from(v)),
+        Numbers::U16(v) => Arc::new(UInt16Array::from(v)),
+        Numbers::U32(v) => Arc::new(UInt32Array::from(v)),
+        Numbers::U64(v) => Arc::new(UInt64Array::from(v)),
+        Numbers::F32(v) => Arc::new(Float32Array::from(v)),
+        Numbers::F64(v) => Arc::new(Float64Array::from(v)),
+        Numbers::F16Bits(v) => {
+            let halves = UInt16Array::from(v).into_data().into_builder();
+            make_array(
+                halves
+                    .data_type(DataType::Float16)
+                    .build()
+                    .map_err(broken)?,
+            )
+        }
+    })
 }

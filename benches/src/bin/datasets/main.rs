@@ -3,7 +3,11 @@
 //!
 //! `serve ROOT` keeps a reader open and understands `get I…` (single items by number),
 //! `load START COUNT` and `shuffle SEED COUNT` (read ahead). `open ROOT` opens a dataset once and
-//! tells the time and the process's peak of memory.
+//! tells the time and the process's peak of memory. `make ROOT EPISODES FRAMES` records a dataset,
+//! `record ROOT SECONDS` an episode in real time.
+
+mod record;
+mod scene;
 
 use sinew_datasets::{Dataset, Item, LoaderOptions, Order, Reader, ReaderOptions};
 use std::error::Error;
@@ -18,7 +22,13 @@ fn main() -> Outcome<()> {
     match &arguments[..] {
         [command, root] if command == "open" => open(Path::new(root)),
         [command, root] if command == "serve" => serve(Path::new(root)),
-        _ => Err("usage: datasets open|serve ROOT".into()),
+        [command, root, episodes, frames] if command == "make" => {
+            record::make(Path::new(root), episodes.parse()?, frames.parse()?)
+        }
+        [command, root, seconds] if command == "record" => {
+            record::paced(Path::new(root), seconds.parse()?)
+        }
+        _ => Err("usage: datasets open|serve|make|record ROOT [NUMBERS]".into()),
     }
 }
 
