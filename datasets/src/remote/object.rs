@@ -13,6 +13,8 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use ureq::http::{HeaderMap, StatusCode, header};
 
+/// Largest file, bytes: far above what a hub stores, and small enough to count with.
+const SIZE_LIMIT_BYTES: u64 = 1 << 50;
 /// Progress that makes earlier failures count no longer, bytes.
 const PROGRESS_BYTES: usize = 64 << 10;
 
@@ -259,6 +261,7 @@ fn resolve(hub: &Hub, file: &str) -> std::result::Result<Resolved, Fault> {
     let length = own("content-length").filter(|_| answer.left_for.is_none());
     let size = either("x-linked-size").or(length);
     let size = size.and_then(|size| size.parse().ok());
+    let size = size.filter(|size| *size <= SIZE_LIMIT_BYTES);
     let size = size.ok_or_else(|| Fault::protocol("the hub does not say how large the file is"))?;
     let tag = either("x-linked-etag").or_else(|| either("etag"));
     let tag = tag

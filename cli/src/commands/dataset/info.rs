@@ -76,7 +76,9 @@ fn summary(path: &Path, dataset: &Dataset) -> Result<Summary> {
                 entries: f.entry_names(),
             })
             .collect(),
-        size_bytes: files.iter().map(|file| file.size).sum(),
+        size_bytes: files
+            .iter()
+            .fold(0, |sum: u64, file| sum.saturating_add(file.size)),
         files: files.len() as u64,
     })
 }
