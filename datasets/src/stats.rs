@@ -500,6 +500,7 @@ mod tests {
         assert_eq!((stats.finish().min[0], stats.finish().count), (60_000.0, 1));
     }
 
+    #[test]
     fn values_of_cameras_are_nested_lists() {
         let camera = FeatureStats::empty(3, true);
         assert_eq!(camera.to_json()["q50"], json!([[[0.0]], [[0.0]], [[0.0]]]));

@@ -6,7 +6,7 @@
 use super::Dataset;
 use super::cells::{Gathered, leaf};
 use super::columns::Block;
-use super::value::{Numbers, Tensor};
+use super::value::Tensor;
 use crate::episodes::Episode;
 use crate::error::{Error, Result};
 use crate::table;
