@@ -15,6 +15,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
+use sinew_datasets::convert::{Container, ExportOptions, export};
 use sinew_datasets::{CameraSpec, Codec, DatasetSpec, Recorder, Row};
 use sinew_runtime::frame::Frame;
 use std::error::Error;
@@ -51,6 +52,10 @@ fn main() -> Outcome {
         for target in ["mp4", "decode"] {
             keep(&out, target, name, &std::fs::read(&video)?)?;
         }
+        let bag = work.join(name).with_extension("mcap");
+        let options = ExportOptions::default();
+        export(&root, &bag, Container::File, &options, &mut |_| {})?;
+        keep(&out, "mcap", name, &std::fs::read(&bag)?)?;
     }
     for (i, cameras) in [&["front", "wrist"][..], &[]].into_iter().enumerate() {
         keep(

@@ -27,12 +27,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 /// All targets of this crate, by the name of their folder in `fuzz/regressions`.
-pub const TARGETS: [(&str, fn(&[u8])); 10] = [
+pub const TARGETS: [(&str, fn(&[u8])); 11] = [
     ("info", info),
     ("tasks", tasks),
     ("episodes", episodes),
     ("rows", rows),
     ("mp4", mp4),
+    ("mcap", mcap),
     ("journal", journal),
     ("marks", marks),
     ("picture", picture),
@@ -143,6 +144,11 @@ pub fn mp4(bytes: &[u8]) {
         assert!(track.key_before(sample) <= sample);
     }
     doctor::read_index(here(), &file);
+}
+
+/// An MCAP file with ROS 2 messages.
+pub fn mcap(bytes: &[u8]) {
+    let _ = crate::convert::inspect(bytes);
 }
 
 /// The journal of a crashed recording, and the videos that it speaks of.
