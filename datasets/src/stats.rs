@@ -5,7 +5,7 @@
 //! that its histogram approximates (the smallest value with at least `q·n` values at or below it).
 //! Cameras: the same for each colour channel over downscaled images, divided by 255. Every frame
 //! counts (LeRobot's streaming mode), because sampling would need the episode's length beforehand.
-//! [`recompute`] afterwards knows the lengths, and takes as many frames as LeRobot does.
+//! [`recompute()`] afterwards knows the lengths, and takes as many frames as LeRobot does.
 
 mod check;
 mod pictures;
