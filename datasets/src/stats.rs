@@ -6,7 +6,7 @@
 //! Cameras: the same for each colour channel over downscaled images, divided by 255 (distances of
 //! depth cameras stay as they are). Every frame
 //! counts (LeRobot's streaming mode), because sampling would need the episode's length beforehand.
-//! [`recompute`] afterwards knows the lengths, and takes as many frames as LeRobot does.
+//! [`recompute()`] afterwards knows the lengths, and takes as many frames as LeRobot does.
 
 mod check;
 mod pictures;

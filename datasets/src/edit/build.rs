@@ -35,7 +35,7 @@ pub(crate) fn build(mut plan: Plan<'_>, root: &Path) -> Result<Report> {
     let written_videos = videos::write(&plan, &info, root)?;
     let written = rows::write(&mut plan, &info, root)?;
     let (cameras, notes) = video_stats::cameras(&plan, &info, root, &written_videos)?;
-    let files: Vec<DataRows> = written.files.iter().map(DataRows::all).collect();
+    let files: Vec<DataRows> = written.files.iter().cloned().map(DataRows::all).collect();
     let whole = whole(&info, &files, written.rows, |_, _, _| ())?;
     let mut whole = Stats(whole);
     cameras.iter().for_each(|c| whole.merge(c));

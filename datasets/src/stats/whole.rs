@@ -21,9 +21,9 @@ pub(crate) struct DataRows {
 
 impl DataRows {
     /// All rows of a file.
-    pub(crate) fn all(path: &PathBuf) -> Self {
+    pub(crate) fn all(path: PathBuf) -> Self {
         Self {
-            path: path.clone(),
+            path,
             indices: None,
         }
     }
