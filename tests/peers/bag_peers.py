@@ -34,7 +34,7 @@ def short(kind, message):
     if kind.endswith("MultiArray"):
         return [float(v) for v in message.data]
     if hasattr(message, "format"):
-        return {"format": message.format, "bytes": len(message.data), "head": bytes(message.data[:5]).hex()}
+        return {"format": message.format, "bytes": len(message.data), "head": bytes(message.data[:16]).hex()}
     return None
 
 

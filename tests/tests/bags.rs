@@ -108,9 +108,11 @@ fn check_topics(report: &Value) {
         let frame = &of("front/video")["messages"][i];
         assert_eq!(frame["format"], "h264");
         if row % 2 == 0 {
-            assert_eq!(
-                frame["head"], "0000000167",
-                "key frames begin with their parameters"
+            // Perhaps behind the mark that a frame begins.
+            let head = frame["head"].as_str().unwrap();
+            assert!(
+                head.contains("0000000167"),
+                "key frames begin with their parameters: {head}"
             );
         }
     }

@@ -13,8 +13,10 @@ use std::path::Path;
 const START: [u8; 4] = [0, 0, 0, 1];
 /// Kinds of H.264 units.
 const H264_SPS: u8 = 7;
+const H264_DELIMITER: u8 = 9;
 /// Kinds of H.265 units.
 const H265_SPS: u8 = 33;
+const H265_DELIMITER: u8 = 35;
 /// Kind of AV1's sequence header.
 const AV1_SEQUENCE: u8 = 1;
 /// Units looked at in one frame.
@@ -96,9 +98,16 @@ impl Stream {
             Codec::H264 | Codec::H265 => {
                 let units = lengths(sample, self.length_bytes).ok_or_else(broken)?;
                 let bare = key && !units.iter().any(|unit| self.is_sps(unit));
-                let before: &[Vec<u8>] = if bare { &self.parameters } else { &[] };
+                let added: &[Vec<u8>] = if bare { &self.parameters } else { &[] };
+                let (first, rest) = units.split_at(self.delimiters(&units));
+                let added = added.iter().map(Vec::as_slice);
                 let mut out = Vec::with_capacity(sample.len() + 128);
-                for unit in before.iter().map(Vec::as_slice).chain(units) {
+                for unit in first
+                    .iter()
+                    .copied()
+                    .chain(added)
+                    .chain(rest.iter().copied())
+                {
                     out.extend(START);
                     out.extend(unit);
                 }
@@ -115,15 +124,13 @@ impl Stream {
             Codec::H264 | Codec::H265 => {
                 let units = start_codes(data)?;
                 let key = units.iter().any(|unit| self.is_sps(unit));
-                let added = units.len() > self.parameters.len()
-                    && self.parameters.iter().zip(&units).all(|(p, u)| p == u);
-                let kept = if key && added {
-                    &units[self.parameters.len()..]
-                } else {
-                    &units[..]
-                };
+                let (first, rest) = units.split_at(self.delimiters(&units));
+                let count = self.parameters.len();
+                let added =
+                    rest.len() > count && self.parameters.iter().zip(rest).all(|(p, u)| p == u);
+                let rest = if key && added { &rest[count..] } else { rest };
                 let mut out = Vec::with_capacity(data.len() + 16);
-                for unit in kept {
+                for unit in first.iter().chain(rest) {
                     let length = u32::try_from(unit.len()).ok()?.to_be_bytes();
                     out.extend(&length[4 - self.length_bytes..]);
                     out.extend(*unit);
@@ -134,9 +141,20 @@ impl Stream {
     }
 
     fn is_sps(&self, unit: &[u8]) -> bool {
+        self.is(unit, H264_SPS, H265_SPS)
+    }
+
+    /// How many units at the beginning only say that a frame begins: nothing may come before them.
+    fn delimiters(&self, units: &[&[u8]]) -> usize {
+        let is_delimiter = |unit: &&&[u8]| self.is(unit, H264_DELIMITER, H265_DELIMITER);
+        units.iter().take_while(is_delimiter).count()
+    }
+
+    /// Whether a unit is of a kind, given as H.264 and as H.265 number it.
+    fn is(&self, unit: &[u8], h264: u8, h265: u8) -> bool {
         unit.first().is_some_and(|head| match self.codec {
-            Codec::H264 => head & 31 == H264_SPS,
-            _ => head >> 1 & 63 == H265_SPS,
+            Codec::H264 => head & 31 == h264,
+            _ => head >> 1 & 63 == h265,
         })
     }
 }
@@ -314,6 +332,10 @@ mod tests {
             0, 0, 0, 1, 0x67, 1, 2, 0, 0, 0, 1, 0x68, 3, 0, 0, 0, 1, 0x65
         ]));
         assert_eq!(h264().to_sample(&message), Some((sample, true)));
+        let delimited = stored(&[&[0x09, 0xf0], &[0x65, 9]]);
+        let message = h264().to_message(Path::new("x"), &delimited, true).unwrap();
+        assert!(message.starts_with(&[0, 0, 0, 1, 0x09, 0xf0, 0, 0, 0, 1, 0x67]));
+        assert_eq!(h264().to_sample(&message), Some((delimited, true)));
         let other = stored(&[&[0x41, 7]]);
         let message = h264().to_message(Path::new("x"), &other, false).unwrap();
         assert_eq!(message, [0, 0, 0, 1, 0x41, 7]);
