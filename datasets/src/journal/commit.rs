@@ -151,7 +151,7 @@ impl Head {
         let files: BTreeSet<FileIndex> = episodes.iter().map(|e| e.data).collect();
         let files = files.into_iter().map(|at| self.info.data_file(at));
         let files: Vec<DataRows> = files
-            .map(|file| file.map(|file| DataRows::all(&self.root.join(file))))
+            .map(|file| file.map(|file| DataRows::all(self.root.join(file))))
             .collect::<Result<_>>()?;
         let exact = whole(&self.info, &files, self.info.total_frames, |_, _, _| {})?;
         for (name, stats) in exact {
