@@ -25,17 +25,26 @@ impl Clock {
         if let Some(names) = timing.and_then(crate::Feature::entry_names) {
             let values = dataset.tensor(episode, "timing")?.numbers.to_f64();
             for (place, name) in names.iter().enumerate() {
-                let column = values.iter().skip(place).step_by(names.len()).copied();
-                let keys = match name.as_str() {
-                    "tick_s" => vec![String::new(), ACTION.to_owned()],
-                    "state_capture_s" => vec![STATE.to_owned()],
+                let key = match name.as_str() {
+                    "tick_s" => String::new(),
+                    "action_sent_s" => ACTION.to_owned(),
+                    "state_capture_s" => STATE.to_owned(),
                     other => match other.strip_suffix("_capture_s") {
-                        Some(camera) => vec![format!("{IMAGES}{camera}")],
+                        Some(camera) => format!("{IMAGES}{camera}"),
                         None => continue,
                     },
                 };
-                let column: Vec<f64> = column.collect();
-                true_s.extend(keys.into_iter().map(|key| (key, column.clone())));
+                let column = values.iter().skip(place).step_by(names.len());
+                // An action that was never sent has the time −1.
+                let known = |t: &f64| {
+                    if key == ACTION && *t < 0.0 {
+                        f64::NAN
+                    } else {
+                        *t
+                    }
+                };
+                let column = column.map(known).collect();
+                true_s.insert(key, column);
             }
         }
         Ok(Self {
@@ -48,11 +57,14 @@ impl Clock {
 
     /// When the row's value of a feature was measured, ns since the epoch.
     pub(super) fn at(&self, feature: &str, row: u64) -> u64 {
-        let times = self.true_s.get(feature).or_else(|| self.true_s.get(""));
-        let known = times.and_then(|t| t.get(row as usize)).copied();
-        // A day is longer than any episode; what lies beyond is no time.
-        let sound = known.filter(|t| t.abs() < 86_400.0);
-        let seconds = sound.unwrap_or(row as f64 / self.fps);
+        // A day is longer than any episode; what lies beyond is no time, and the tick stands in.
+        let known = |key: &str| {
+            let time = self.true_s.get(key)?.get(row as usize).copied();
+            time.filter(|t| t.abs() < 86_400.0)
+        };
+        let seconds = known(feature)
+            .or_else(|| known(""))
+            .unwrap_or(row as f64 / self.fps);
         self.start_ns
             .saturating_add_signed((seconds * 1e9).round() as i64)
     }
