@@ -315,6 +315,16 @@ impl ImageStats {
         self.frames += 1;
     }
 
+    /// Of the same kind of camera, without images.
+    pub(crate) fn emptied(&self) -> Self {
+        let zeros = |histogram: &[u64]| vec![0; histogram.len()].into();
+        Self {
+            histogram: self.histogram.iter().map(|h| zeros(h)).collect(),
+            one: self.one,
+            frames: 0,
+        }
+    }
+
     /// Adds the images of another.
     pub(crate) fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.histogram.iter_mut().zip(&other.histogram) {

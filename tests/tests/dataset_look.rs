@@ -54,10 +54,9 @@ fn stats_prints_compares_and_mends() {
             .len(),
         3
     );
-    // A recording's quantiles are means of the episodes' quantiles: not exact, but not wrong.
     let checked = dataset("stats", &[path, "--check"]);
     checked.succeeded();
-    prints(&checked, &["approximate", " 0 wrong", "--write"]);
+    prints(&checked, &["compared: 0 wrong, 0 approximate"]);
     dataset("stats", &[path, "--write"]).succeeded();
     let checked = dataset("stats", &[path, "--check", "--json"]);
     checked.succeeded();
@@ -75,6 +74,7 @@ fn stats_prints_compares_and_mends() {
             "wrong",
             "dataset · observation.state",
             "count is 99, but the data give 98",
+            "--write",
         ],
     );
     let both = dataset("stats", &[path, "--check", "--write"]);

@@ -7,13 +7,15 @@ use crate::episodes;
 use crate::error::Result;
 use crate::features::Features;
 use crate::reader::Dataset;
+use crate::video::depth::is_depth;
 use serde::Serialize;
 use std::collections::HashMap;
 
 /// Discrepancies that are listed; the others are counted.
 const LISTED: usize = 1000;
 /// How far stored mean, deviation and middle quantiles of pictures may be from those of other frames
-/// of the same camera, in 0..1. What was encoded differs from what the camera gave, too.
+/// of the same camera, as a part of the greatest level. What was encoded differs from what the camera
+/// gave, too.
 const PICTURE_SLACK: f64 = 0.03;
 
 /// A stored statistic that is not what the data give.
@@ -115,7 +117,9 @@ pub fn check(dataset: &Dataset, progress: &mut dyn FnMut(u64, u64)) -> Result<Ch
 fn entry_name(features: &Features, name: &str, entry: usize) -> Option<String> {
     let feature = features.get(name)?;
     if feature.is_camera() {
-        return ["red", "green", "blue"].get(entry).map(|c| (*c).to_owned());
+        let colours = ["red", "green", "blue"];
+        let colour = colours.get(entry).filter(|_| !is_depth(feature));
+        return colour.map(|c| (*c).to_owned());
     }
     feature.stat_entry(entry)
 }
@@ -203,10 +207,11 @@ impl Pair<'_> {
 /// The first statistic of pictures that cannot be that of this camera. Extremes hang on single
 /// pixels, and counts on which frames were taken; neither is compared.
 fn picture_problem(stored: &FeatureStats, found: &FeatureStats) -> Option<(usize, String)> {
+    let slack = PICTURE_SLACK * found.max.iter().copied().fold(1.0, f64::max);
     for name in ["mean", "std", "q10", "q50", "q90"] {
         // The first writers of v3.0 had no quantiles.
         for (entry, (said, is)) in stored.value(name).iter().zip(found.value(name)).enumerate() {
-            let close = (said - is).abs() <= PICTURE_SLACK;
+            let close = (said - is).abs() <= slack;
             if !close {
                 let problem = format!("{name} is {said:.4}, but the pictures give {is:.4}");
                 return Some((entry, problem));

@@ -1,16 +1,17 @@
-//! Statistics of pictures over the frames that LeRobot would sample.
+//! Statistics of pictures over the frames that LeRobot would sample: of colours, and of distances that
+//! are kept in mm.
 
 use super::{FeatureStats, ImageStats, Stats};
 use crate::episodes::Episode;
 use crate::error::{Error, Result};
-use crate::reader::{Dataset, Pixels, Reader, ReaderOptions};
+use crate::reader::{Dataset, Image, Pixels, Reader, ReaderOptions};
 use crate::video::depth::is_depth;
 use sinew_runtime::frame::Frame;
 
 /// Frames are read in order, so next to nothing need be kept.
 const CACHE_BYTES: u64 = 16 << 20;
 
-/// The colour cameras of a dataset, and what was gathered of all episodes.
+/// The cameras of a dataset, and what was gathered of all episodes.
 #[derive(Debug)]
 pub(super) struct Cameras {
     reader: Option<Reader>,
@@ -23,19 +24,26 @@ impl Cameras {
     pub(super) fn of(dataset: &Dataset) -> Result<Self> {
         let mut notes = Vec::new();
         let mut names = Vec::new();
+        let mut whole = Vec::new();
         let cameras = dataset
             .info()
             .features
             .iter()
             .filter(|(_, f)| f.is_camera());
         for (name, feature) in cameras {
-            if is_depth(feature) {
-                notes.push(format!(
-                    "{name} is a depth camera: its statistics stay as they are"
-                ));
-            } else {
-                names.push(name.to_owned());
-            }
+            let unit = feature.info.as_ref().and_then(|i| i.get("depth_unit"));
+            let stats = match (is_depth(feature), unit.and_then(|u| u.as_str())) {
+                (false, _) => ImageStats::default(),
+                (true, Some("mm")) => ImageStats::depth(),
+                (true, _) => {
+                    notes.push(format!(
+                        "{name} does not say that its distances are in mm: its statistics stay as they are"
+                    ));
+                    continue;
+                }
+            };
+            names.push(name.to_owned());
+            whole.push(stats);
         }
         let options = ReaderOptions {
             features: Some(names.clone()),
@@ -45,8 +53,8 @@ impl Cameras {
         let reader = (!names.is_empty()).then(|| dataset.reader(&options));
         Ok(Self {
             reader: reader.transpose()?,
-            whole: names.iter().map(|_| ImageStats::default()).collect(),
             names,
+            whole,
             notes,
         })
     }
@@ -56,8 +64,7 @@ impl Cameras {
         let Some(reader) = &self.reader else {
             return Ok(Vec::new());
         };
-        let mut gathered: Vec<ImageStats> =
-            self.names.iter().map(|_| ImageStats::default()).collect();
+        let mut gathered: Vec<ImageStats> = self.whole.iter().map(ImageStats::emptied).collect();
         for frame in sampled(episode.length) {
             let item = match reader.get(episode.from_index + frame) {
                 Ok(item) => item,
@@ -71,11 +78,8 @@ impl Cameras {
                 Err(error) => return Err(error),
             };
             for (name, stats) in self.names.iter().zip(&mut gathered) {
-                if let Some(image) = item.get(name).and_then(|v| v.image())
-                    && let Pixels::Rgb(rgb) = &image.pixels
-                {
-                    let (width, height) = (image.width as u32, image.height as u32);
-                    stats.add(&Frame::new(width, height, rgb.clone()));
+                if let Some(image) = item.get(name).and_then(|v| v.image()) {
+                    stats.add(&frame_of(image));
                 }
             }
         }
@@ -93,6 +97,19 @@ impl Cameras {
             into.0.extend(self.names.into_iter().zip(finished));
         }
         self.notes
+    }
+}
+
+/// The picture as a camera gave it: colours, or distances in whole mm.
+fn frame_of(image: &Image) -> Frame {
+    let (width, height) = (image.width as u32, image.height as u32);
+    match &image.pixels {
+        Pixels::Rgb(rgb) => Frame::new(width, height, rgb.clone()),
+        Pixels::Depth(distances) => {
+            // Out of range is as far as can be said; what is no number is no distance.
+            let mm: Vec<u16> = distances.iter().map(|d| d.round() as u16).collect();
+            Frame::depth(width, height, &mm)
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::args::Stats as Args;
 use super::progress::Progress;
 use super::text::{cut, figure, wrap};
-use super::{ask_doctor, open};
+use super::{ask_doctor, check_folder, open};
 use crate::failure::Verdict;
 use anyhow::Result;
 use serde_json::{Map, Value, json};
@@ -19,6 +19,7 @@ const INDENT: usize = 13;
 
 /// Runs the command.
 pub(super) fn stats(args: &Args) -> Result<()> {
+    check_folder(&args.path)?;
     let dataset = open(&args.path)?;
     if args.check {
         return compare(args, &dataset);
@@ -95,7 +96,7 @@ fn print(stats: &Stats, features: &Features) {
         let feature = features.get(name);
         let colours = ["red", "green", "blue"].map(str::to_owned).to_vec();
         let names = match feature {
-            Some(feature) if feature.is_camera() => Some(colours),
+            Some(feature) if feature.is_camera() => Some(colours).filter(|_| stats.mean.len() == 3),
             feature => feature.and_then(|f| f.entry_names()),
         };
         for entry in 0..stats.mean.len() {

@@ -3,7 +3,7 @@
 use super::args::View as Args;
 use super::progress::Progress;
 use super::text::{bytes, cut, labelled};
-use super::{open, rerun};
+use super::{check_folder, open, rerun};
 use crate::commands::dataset_edit::episodes;
 use crate::failure::usage;
 use anyhow::Result;
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// Runs the command.
 pub(super) fn view(args: &Args) -> Result<()> {
+    check_folder(&args.path)?;
     let chosen = chosen(&args.episode)?;
     if let Some(to) = &args.rerun {
         return rerun::record(args, to, &chosen);
