@@ -18,7 +18,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PARTS = ["random", "sequential", "shuffled", "open", "record"]
-EPISODES, FRAMES = 4, 150
+# Episodes and frames of each; Sinew's files hold one episode, lerobot's all of them.
+SIZES = {"av1": (4, 150), "h264": (20, 30)}
+TOTAL = 600
 RANDOM_ITEMS, LOADED_ITEMS = 120, 320
 RECORD_S = 10
 RUST = "sinew-rust"
@@ -68,10 +70,10 @@ class Bench:
         return root
 
     def av1(self):
-        return self.dataset("av1", lambda root: self.once("lerobot", "make", root, EPISODES, FRAMES))
+        return self.dataset("av1", lambda root: self.once("lerobot", "make", root, *SIZES["av1"]))
 
     def h264(self):
-        return self.dataset("h264", lambda root: self.once(RUST, "make", root, EPISODES, FRAMES))
+        return self.dataset("h264", lambda root: self.once(RUST, "make", root, *SIZES["h264"]))
 
     def big(self, episodes):
         small = self.av1()
@@ -110,7 +112,7 @@ class Bench:
     def random(self):
         def line(number):
             dice = random.Random(number)
-            return "get " + " ".join(str(dice.randrange(EPISODES * FRAMES)) for _ in range(RANDOM_ITEMS))
+            return "get " + " ".join(str(dice.randrange(TOTAL)) for _ in range(RANDOM_ITEMS))
 
         self.reading("random", [*self.lerobot, "sinew-dataloader", RUST], line)
 
