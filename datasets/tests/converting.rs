@@ -3,6 +3,8 @@
 
 #[path = "support/edits.rs"]
 mod edits;
+#[path = "support/kinds.rs"]
+mod kinds;
 #[path = "support/mod.rs"]
 mod support;
 #[path = "support/v2.rs"]
@@ -113,6 +115,43 @@ fn datasets_survive_the_way_to_a_bag_and_back_bit_for_bit() {
             };
             assert!(bytes(&out) == bytes(&packed), "the frames' very bytes");
         }
+    }
+}
+
+#[test]
+fn every_kind_of_column_and_camera_survives_the_way_to_a_bag_and_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("kinds");
+    let mut recorder = sinew_datasets::Recorder::create(&root, &kinds::spec()).unwrap();
+    for episode in 0..2 {
+        recorder.start_episode(kinds::task(episode, 0)).unwrap();
+        for row in 0..9 {
+            kinds::add(&mut recorder, episode, row).unwrap();
+        }
+        recorder.save_episode().unwrap();
+    }
+    recorder.finalize().unwrap();
+    let (bag, back) = (dir.path().join("kinds.mcap"), dir.path().join("back"));
+    export(&root, &bag, Container::File, &ExportOptions::default());
+    let made = import(&bag, &back, &Mapping::default()).unwrap();
+    assert!(
+        made.restored && made.dataset.notes.is_empty(),
+        "{:?}",
+        made.dataset.notes
+    );
+    same_rows(&root, &back);
+    let reader = |root: &Path| {
+        let dataset = Dataset::open(root).unwrap();
+        dataset
+            .reader(&sinew_datasets::ReaderOptions::default())
+            .unwrap()
+    };
+    let (before, after) = (reader(&root), reader(&back));
+    for index in 0..before.len() {
+        assert!(
+            before.get(index).unwrap() == after.get(index).unwrap(),
+            "row {index}"
+        );
     }
 }
 

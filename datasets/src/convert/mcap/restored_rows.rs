@@ -129,7 +129,13 @@ fn joints(numbers: &mut Numbers, channel: &Channel, data: &[u8]) -> Option<()> {
 fn pictures(path: &Path, all: &[Vec<u8>], rows: usize) -> Result<ArrayRef> {
     let broken = |e: arrow_schema::ArrowError| Error::corrupt(path, e.to_string());
     let all = &all[..rows.min(all.len())];
-    let names = (0..all.len()).map(|i| format!("frame-{i:06}.png"));
+    let ending = |bytes: &Vec<u8>| match image::guess_format(bytes) {
+        Ok(image::ImageFormat::Tiff) => "tiff",
+        Ok(image::ImageFormat::Jpeg) => "jpg",
+        _ => "png",
+    };
+    let numbered = all.iter().enumerate();
+    let names = numbered.map(|(i, bytes)| format!("frame-{i:06}.{}", ending(bytes)));
     let fields = vec![
         Field::new("bytes", DataType::Binary, true),
         Field::new("path", DataType::Utf8, true),
