@@ -14,11 +14,7 @@ const PICTURES: usize = 60;
 /// Six joints and two cameras, H.264.
 pub(crate) fn spec() -> DatasetSpec {
     let names: Vec<String> = (0..JOINTS).map(|i| format!("joint_{i}.pos")).collect();
-    let camera = |name: &str| CameraSpec {
-        name: name.into(),
-        width: WIDTH,
-        height: HEIGHT,
-    };
+    let camera = |name: &str| CameraSpec::rgb(name, WIDTH, HEIGHT);
     DatasetSpec {
         robot_type: "none".into(),
         fps: FPS,
