@@ -105,17 +105,17 @@ impl Feature {
             .then_some(last as usize)
     }
 
-    /// What entry `at` of the statistics is called: its name if there is one, else its number.
-    /// Single values have no name.
-    pub(crate) fn stat_entry(&self, at: usize) -> Option<String> {
-        match self.stat_width() {
-            Some(width) if width > 1 || self.entry_names().is_some() => {
-                let names = self.entry_names().filter(|names| names.len() == width);
-                let name = names.and_then(|names| names.into_iter().nth(at));
-                Some(name.unwrap_or_else(|| at.to_string()))
-            }
-            _ => None,
-        }
+    /// What entry `at` of the statistics is called: a colour, its name if there is one, else its
+    /// number. Single values have no name.
+    pub fn stat_entry(&self, at: usize) -> Option<String> {
+        let width = self.stat_width().filter(|width| *width > 1)?;
+        let names = match self.is_camera() {
+            true => Some(["red", "green", "blue"].map(str::to_owned).to_vec()),
+            false => self.entry_names(),
+        };
+        let names = names.filter(|names| names.len() == width);
+        let name = names.and_then(|names| names.into_iter().nth(at));
+        Some(name.unwrap_or_else(|| at.to_string()))
     }
 
     /// Entry names, whether written as a list or as an object with one list.

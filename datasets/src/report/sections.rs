@@ -3,6 +3,7 @@
 use super::html::{count, duration, escape, value};
 use super::plot::{Bar, bars, spread};
 use crate::doctor::{Finding, Report, Severity};
+use crate::features::Feature;
 use crate::journal::marks::EpisodeMarks;
 use crate::reader::Dataset;
 use crate::stats::{self, FeatureStats};
@@ -239,10 +240,7 @@ pub(super) fn statistics(dataset: &Dataset, left_out: &mut Vec<String>) -> Strin
         .iter()
         .take(FEATURES)
         .map(|(name, stats)| {
-            let names = match dataset.info().features.get(name) {
-                Some(f) if f.is_camera() => ["red", "green", "blue"].map(str::to_owned).to_vec(),
-                feature => feature.and_then(|f| f.entry_names()).unwrap_or_default(),
-            };
+            let feature = dataset.info().features.get(name);
             if stats.mean.len() > ENTRIES {
                 let beyond = stats.mean.len() - ENTRIES;
                 left_out.push(format!("Statistics of {beyond} more entries of {name}."));
@@ -251,14 +249,14 @@ pub(super) fn statistics(dataset: &Dataset, left_out: &mut Vec<String>) -> Strin
                 "<details><summary><b>{}</b> <span class=\"length\">{} values</span></summary>{}</details>",
                 escape(name),
                 count(stats.count),
-                table(stats, &names)
+                table(stats, feature)
             )
         })
         .collect();
     format!("<section class=\"statistics\"><h2>Statistics</h2>{tables}</section>")
 }
 
-fn table(stats: &FeatureStats, names: &[String]) -> String {
+fn table(stats: &FeatureStats, feature: Option<&Feature>) -> String {
     let low = stats.min.iter().copied().fold(f64::INFINITY, f64::min);
     let high = stats.max.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let columns: [&[f64]; 7] = [
@@ -273,11 +271,11 @@ fn table(stats: &FeatureStats, names: &[String]) -> String {
     let mut rows = String::new();
     for entry in 0..stats.mean.len().min(ENTRIES) {
         let at = |values: &[f64]| values.get(entry).copied().unwrap_or(f64::NAN);
-        let name = names.get(entry).filter(|_| names.len() == stats.mean.len());
+        let name = feature.and_then(|f| f.stat_entry(entry));
         let _ = write!(
             rows,
             "<tr><th>{}</th><td>{}</td>",
-            name.map_or_else(|| entry.to_string(), |n| escape(n)),
+            escape(&name.unwrap_or_default()),
             spread(
                 low,
                 high,

@@ -5,17 +5,14 @@ use super::{FeatureStats, QUANTILES, Stats, VALUE_NAMES, read};
 use crate::doctor::stored::{Stored, quantile_slack, rank_holds};
 use crate::episodes;
 use crate::error::Result;
-use crate::features::Features;
 use crate::reader::Dataset;
-use crate::video::depth::is_depth;
 use serde::Serialize;
 use std::collections::HashMap;
 
 /// Discrepancies that are listed; the others are counted.
 const LISTED: usize = 1000;
-/// How far stored mean, deviation and middle quantiles of pictures may be from those of other frames
-/// of the same camera, as a part of the greatest level. What was encoded differs from what the camera
-/// gave, too.
+/// How far stored mean and deviation of pictures may be from those of other frames of the same camera,
+/// as a part of the greatest level. What was encoded differs from what the camera gave, too.
 const PICTURE_SLACK: f64 = 0.03;
 
 /// A stored statistic that is not what the data give.
@@ -104,7 +101,7 @@ pub fn check(dataset: &Dataset, progress: &mut dyn FnMut(u64, u64)) -> Result<Ch
                 report.add(Discrepancy {
                     episode: episode.map(|n| n as u64),
                     feature: name.clone(),
-                    entry: entry_name(&info.features, name, entry),
+                    entry: info.features.get(name).and_then(|f| f.stat_entry(entry)),
                     problem,
                     approximate,
                 });
@@ -112,16 +109,6 @@ pub fn check(dataset: &Dataset, progress: &mut dyn FnMut(u64, u64)) -> Result<Ch
         }
     }
     Ok(report)
-}
-
-fn entry_name(features: &Features, name: &str, entry: usize) -> Option<String> {
-    let feature = features.get(name)?;
-    if feature.is_camera() {
-        let colours = ["red", "green", "blue"];
-        let colour = colours.get(entry).filter(|_| !is_depth(feature));
-        return colour.map(|c| (*c).to_owned());
-    }
-    feature.stat_entry(entry)
 }
 
 /// Whether each stored quantile of an entry has its rank among the sorted values.
@@ -204,12 +191,12 @@ impl Pair<'_> {
     }
 }
 
-/// The first statistic of pictures that cannot be that of this camera. Extremes hang on single
-/// pixels, and counts on which frames were taken; neither is compared.
+/// The first statistic of pictures that cannot be that of this camera. Extremes and quantiles hang on
+/// few pixels, whose colours encoding changes, and counts on which frames were taken; they are not
+/// compared.
 fn picture_problem(stored: &FeatureStats, found: &FeatureStats) -> Option<(usize, String)> {
     let slack = PICTURE_SLACK * found.max.iter().copied().fold(1.0, f64::max);
-    for name in ["mean", "std", "q10", "q50", "q90"] {
-        // The first writers of v3.0 had no quantiles.
+    for name in ["mean", "std"] {
         for (entry, (said, is)) in stored.value(name).iter().zip(found.value(name)).enumerate() {
             let close = (said - is).abs() <= slack;
             if !close {

@@ -94,19 +94,9 @@ fn print(stats: &Stats, features: &Features) {
         println!();
         let values = named(stats);
         let feature = features.get(name);
-        let colours = ["red", "green", "blue"].map(str::to_owned).to_vec();
-        let names = match feature {
-            Some(feature) if feature.is_camera() => Some(colours).filter(|_| stats.mean.len() == 3),
-            feature => feature.and_then(|f| f.entry_names()),
-        };
         for entry in 0..stats.mean.len() {
-            let own = names.as_ref().and_then(|n| n.get(entry));
-            let unnamed = if stats.mean.len() > 1 {
-                entry.to_string()
-            } else {
-                String::new()
-            };
-            print!("  {:<16}", cut(own.unwrap_or(&unnamed), 15));
+            let entry_name = feature.and_then(|f| f.stat_entry(entry));
+            print!("  {:<16}", cut(entry_name.as_deref().unwrap_or(""), 15));
             for (_, at) in COLUMNS {
                 let value = values[at].1.get(entry).copied();
                 print!("{:>9}", value.map_or("–".into(), |v| narrow(v)));
