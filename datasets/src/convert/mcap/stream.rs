@@ -97,8 +97,8 @@ impl Stream {
             }
             Codec::H264 | Codec::H265 => {
                 let units = lengths(sample, self.length_bytes).ok_or_else(broken)?;
-                let bare = key && !units.iter().any(|unit| self.is_sps(unit));
-                let added: &[Vec<u8>] = if bare { &self.parameters } else { &[] };
+                // Whether or not the frame has its own, so that the way back knows what to leave out.
+                let added: &[Vec<u8>] = if key { &self.parameters } else { &[] };
                 let (first, rest) = units.split_at(self.delimiters(&units));
                 let added = added.iter().map(Vec::as_slice);
                 let mut out = Vec::with_capacity(sample.len() + 128);
@@ -332,6 +332,9 @@ mod tests {
             0, 0, 0, 1, 0x67, 1, 2, 0, 0, 0, 1, 0x68, 3, 0, 0, 0, 1, 0x65
         ]));
         assert_eq!(h264().to_sample(&message), Some((sample, true)));
+        let own = stored(&[&[0x67, 1, 2], &[0x68, 3], &[0x65, 9]]);
+        let message = h264().to_message(Path::new("x"), &own, true).unwrap();
+        assert_eq!(h264().to_sample(&message), Some((own, true)));
         let delimited = stored(&[&[0x09, 0xf0], &[0x65, 9]]);
         let message = h264().to_message(Path::new("x"), &delimited, true).unwrap();
         assert!(message.starts_with(&[0, 0, 0, 1, 0x09, 0xf0, 0, 0, 0, 1, 0x67]));
