@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Findings that are listed.
-const FINDINGS: usize = 60;
+const FINDINGS: usize = 100;
+/// Findings that are seen at once.
+const FIRST_FINDINGS: usize = 6;
 /// Tasks that are listed.
 const TASKS: usize = 200;
 /// Episodes that have a bar of their own.
@@ -101,23 +103,35 @@ fn verdict(findings: &Report) -> String {
     format!("<a class=\"verdict {class}\" href=\"#findings\">{text}</a>")
 }
 
-/// What the doctor found.
+/// What the doctor found: the worst at once, the others on demand.
 pub(super) fn findings(report: &Report) -> String {
-    let mut list: String = report.findings.iter().take(FINDINGS).map(finding).collect();
-    let listed = report.findings.len().saturating_sub(FINDINGS) as u64;
+    let listed = &report.findings[..report.findings.len().min(FINDINGS)];
+    let (first, rest) = listed.split_at(listed.len().min(FIRST_FINDINGS));
+    let list = |findings: &[Finding]| -> String {
+        let items: String = findings.iter().map(finding).collect();
+        format!("<ul class=\"findings\">{items}</ul>")
+    };
     let unlisted: u64 = report.unlisted.values().sum();
-    if listed + unlisted > 0 {
+    let beyond = (report.findings.len() - listed.len()) as u64 + unlisted;
+    let mut body = match first {
+        [] => "<p>Nothing is wrong, as far as this looked.</p>".to_owned(),
+        some => list(some),
+    };
+    if !rest.is_empty() {
         let _ = write!(
-            list,
-            "<li class=\"left\">and {} more, which <code>sinew dataset doctor</code> lists or counts</li>",
-            count(listed + unlisted)
+            body,
+            "<details class=\"more\"><summary>{} more</summary>{}</details>",
+            rest.len(),
+            list(rest)
         );
     }
-    let body = if list.is_empty() {
-        "<p>Nothing is wrong, as far as this looked.</p>".to_owned()
-    } else {
-        format!("<ul class=\"findings\">{list}</ul>")
-    };
+    if beyond > 0 {
+        let _ = write!(
+            body,
+            "<p class=\"left\">Left out: {} findings, which <code>sinew dataset doctor</code> lists or counts.</p>",
+            count(beyond)
+        );
+    }
     let checked = &report.checked;
     format!(
         "<section id=\"findings\"><h2>Findings</h2>{body}<p class=\"left\">Examined: {} episodes, {} rows in {} files, {} videos, {} pictures.</p></section>",
