@@ -296,7 +296,7 @@ pub(crate) fn explained(error: Error) -> anyhow::Error {
 pub(crate) fn print(report: &Report) {
     let videos = report.videos;
     println!(
-        "{}: {} episodes, {} frames, {} tasks; {} data files; video files: {} copied, {} cut without re-encoding, {} re-encoded ({} frames)",
+        "{}: {} episodes, {} frames, {} tasks; {} data files; video files: {} copied, {} moved without re-encoding, {} re-encoded ({} frames)",
         report.root.display(),
         report.episodes,
         report.frames,

@@ -6,6 +6,7 @@ use crate::fsio;
 use crate::resume::{Claim, STAGING};
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The file whose lock says that an edit is at work in a staging folder.
@@ -130,7 +131,13 @@ fn check_new(folder: &Path, sources: &[&Path]) -> Result<()> {
     let folder = absolute(folder)?;
     let occupied = match fs::read_dir(&folder) {
         Ok(mut entries) => entries.next().is_some(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            return Err(Error::edit(
+                &folder,
+                "there is a file of this name; choose a new folder for the result",
+            ));
+        }
         Err(error) => return Err(Error::io("look into", &folder)(error)),
     };
     if occupied {

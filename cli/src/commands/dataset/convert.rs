@@ -210,7 +210,12 @@ fn mapping(args: &Import, unit: Option<Unit>) -> Result<Mapping> {
 fn print_import(made: &Imported) {
     print(&made.dataset);
     if made.restored {
-        println!("  restored as it was exported");
+        let but = if made.dataset.notes.is_empty() {
+            ""
+        } else {
+            ", but for what the notes say"
+        };
+        println!("  restored as it was exported{but}");
         return;
     }
     println!(

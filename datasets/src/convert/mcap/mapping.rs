@@ -78,7 +78,7 @@ impl Mapping {
     /// # Errors
     /// [`Error::Convert`] with the place in the file.
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
-        toml::from_str(text).map_err(|e| Error::convert(path, e.to_string()))
+        toml::from_str(text).map_err(|e| Error::convert(path, e.to_string().trim_end()))
     }
 }
 
