@@ -89,14 +89,14 @@ fn print(stats: &Stats, features: &Features) {
     ];
     for (name, stats) in &stats.0 {
         println!("{}, {} values each", cut(name, 70), stats.count);
-        print!("  {:<16}", "");
+        print!("  {:<17}", "");
         COLUMNS.iter().for_each(|(name, _)| print!("{name:>9}"));
         println!();
         let values = named(stats);
         let feature = features.get(name);
         for entry in 0..stats.mean.len() {
             let entry_name = feature.and_then(|f| f.stat_entry(entry));
-            print!("  {:<16}", cut(entry_name.as_deref().unwrap_or(""), 15));
+            print!("  {:<17}", cut(entry_name.as_deref().unwrap_or(""), 17));
             for (_, at) in COLUMNS {
                 let value = values[at].1.get(entry).copied();
                 print!("{:>9}", value.map_or("–".into(), |v| narrow(v)));
