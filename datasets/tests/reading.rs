@@ -258,10 +258,10 @@ fn an_arrow_table_shares_the_cached_memory() {
         let numbers = numbers.downcast_ref::<arrow_array::Float32Array>().unwrap();
         (numbers.values().as_ptr(), numbers.values().to_vec())
     };
-    let (first, second) = (dataset.record_batch(1).unwrap(), dataset.record_batch(1));
+    let (first, second) = (dataset.record_batch(2).unwrap(), dataset.record_batch(2));
     let (place, numbers) = values(&first, "action");
     assert_eq!((place, numbers.clone()), values(&second.unwrap(), "action"));
-    let series = dataset.actions(1).unwrap();
+    let series = dataset.actions(2).unwrap();
     let doubles: Vec<f64> = numbers.iter().map(|v| f64::from(*v)).collect();
     assert_eq!(doubles, series.values);
     let window = first.slice(3, 2);
