@@ -226,18 +226,18 @@ fn lasting_trouble_is_told() {
 
 #[test]
 fn a_file_that_changes_while_it_is_read_is_an_error() {
-    // Nothing is kept, so that each column is fetched anew.
-    let mut lab = Lab::new();
-    lab.options.memory_bytes = 1;
     let is_resolve = |a: &Asked| a.target.contains("/resolve/");
     let cases: [(bool, fn(&Asked) -> bool); 2] = [(false, is_data), (true, is_resolve)];
     for (expires, which) in cases {
+        // Nothing is kept, so that each column is fetched anew.
+        let mut lab = Lab::new();
+        lab.options.memory_bytes = 1;
         let dataset = lab.open("hub://lab/set").unwrap();
         dataset.states(0).unwrap();
         if expires {
             lab.hub.expire();
         }
-        lab.hub.fail(1, Trouble::OtherTag, which);
+        lab.hub.fail(1000, Trouble::OtherTag, which);
         let error = dataset.actions(0).unwrap_err();
         told(error, HubFault::Changed, &["changed while it was read"]);
     }
