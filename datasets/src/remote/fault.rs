@@ -57,10 +57,15 @@ impl Fault {
 pub(super) fn of_transport(error: ureq::Error, host: &str) -> Fault {
     use std::io::ErrorKind;
     let lasting = |words: String| Fault::Lasting(HubFault::Offline, words);
-    match error {
-        ureq::Error::HostNotFound => lasting(format!(
+    let unknown = || {
+        Fault::broken(format!(
             "{host} is not known; check the network and HF_ENDPOINT"
-        )),
+        ))
+    };
+    match error {
+        ureq::Error::HostNotFound => unknown(),
+        // The system's resolver has no kind of error of its own, only its words.
+        ureq::Error::Io(e) if e.to_string().contains("lookup address") => unknown(),
         ureq::Error::Io(e) if e.kind() == ErrorKind::ConnectionRefused => Fault::broken(format!(
             "{host} refuses connections; check that a hub runs there, and HF_ENDPOINT"
         )),
