@@ -69,7 +69,8 @@ pub(super) struct Look<'a> {
 impl Look<'_> {
     /// Decodes the chosen films; stops at the first that shows that this build or machine cannot.
     pub(super) fn run(&self, films: &[Film], chosen: &HashSet<PathBuf>, out: &mut Findings) {
-        for film in films.iter().filter(|f| chosen.contains(&f.file)) {
+        let wanted = |f: &&Film| chosen.contains(&f.file) && !self.is_depth(f);
+        for film in films.iter().filter(wanted) {
             match self.film(film, out) {
                 Err(error) if is_ours(&error) => {
                     let message = problem_of(&error);
@@ -83,6 +84,13 @@ impl Look<'_> {
                 Ok(()) => {}
             }
         }
+    }
+
+    /// Of distances, darkness means nothing, and noise that shows life is below a code.
+    fn is_depth(&self, film: &Film) -> bool {
+        let name = &self.head.cameras[film.camera];
+        let mut features = self.head.features.iter();
+        features.any(|f| f.name == *name && f.shape.last() == Some(&1))
     }
 
     fn place(&self, film: &Film, position: usize) -> Place {

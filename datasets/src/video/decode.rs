@@ -2,7 +2,9 @@
 
 use super::Picture;
 use super::encode::{describe, start_gstreamer};
+use super::samples::Track;
 use crate::error::{Error, Result};
+use crate::files::{Files, LocalFiles};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
@@ -25,11 +27,32 @@ pub struct VideoReader {
     sink: gst_app::AppSink,
 }
 
+/// Refuses H.265 without colours: GStreamer has no format for 12-bit grey, which is how depth is
+/// kept, and its FFmpeg plug-in ends the process over it. What has no index it refuses itself.
+fn refuse_grey(path: &Path) -> Result<()> {
+    let root = path.parent().unwrap_or(Path::new(""));
+    let file = LocalFiles::new(root).open(Path::new(path.file_name().unwrap_or_default()));
+    let track = file.map(|file| Track::read(path, &*file));
+    let Ok(Ok(track)) = track else {
+        return Ok(());
+    };
+    // Chroma format of the decoder's configuration, ISO/IEC 14496-15, section 8.3.3.1.
+    let colours = track.config.get(16).is_none_or(|chroma| chroma & 3 != 0);
+    if colours || !matches!(track.codec.as_str(), "hvc1" | "hev1") {
+        return Ok(());
+    }
+    Err(Error::video(
+        path,
+        "no decoder in GStreamer for H.265 without colours, as depth is kept; read it with `Reader`",
+    ))
+}
+
 impl VideoReader {
     /// Opens a video file.
     pub fn open(path: &Path) -> Result<Self> {
         start_gstreamer(path)?;
         std::fs::File::open(path).map_err(Error::io("open", path))?;
+        refuse_grey(path)?;
         let failed = |problem: String| Error::video(path, problem);
         let launch = format!(
             "filesrc name=file ! decodebin ! videoconvert ! video/x-raw,format=RGB ! appsink name=out sync=false max-buffers={AHEAD}"
