@@ -10,6 +10,7 @@ mod support;
 use kinds::TASK_CHANGE;
 use sinew_datasets::ExtraValue::{Bool, F32, F64, I64, Text};
 use sinew_datasets::doctor::{Options, Severity, examine};
+use sinew_datasets::video::VideoReader;
 use sinew_datasets::{
     CameraSpec, Codec, Dataset, EpisodeMarks, Error, Info, Item, LoopRow, Numbers, Offered, Pixels,
     Reader, ReaderOptions, RecordOptions, Recorder, RecorderThread, RepairOptions, Row, Storage,
@@ -159,6 +160,9 @@ fn every_kind_of_value_and_picture_reads_back() {
     assert!(errors.is_empty(), "{errors:#?}");
 
     let dataset = Dataset::open(dir.path()).unwrap();
+    let (_, depth) = &dataset.video_files(0).unwrap()[1];
+    let refused = VideoReader::open(depth).unwrap_err().to_string();
+    assert!(refused.contains("no decoder"), "{refused}");
     assert_eq!(dataset.tasks(), ["pick the cube", "place the cube", "wipe"]);
     let feature = |name: &str| dataset.info().features.get(name).unwrap();
     let depth = feature("observation.images.front_depth");
