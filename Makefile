@@ -20,9 +20,9 @@ test: ## all tests that need no PyTorch
 
 interop: ## the tests against the heavy peers (PyTorch, LeRobot, Rerun)
 	scripts/setup interop
+	cargo nextest run --profile interop $(ALL)
 	cargo build -p sinew --features view
-	cargo nextest run --profile interop -p sinew-datasets -p sinew-tests \
-	  --features sinew-datasets/interop,sinew-tests/view -E 'binary(/lerobot/) + binary(view)'
+	cargo nextest run --profile rerun -p sinew-tests --features view
 
 lint: ## formatting, clippy, docs, licences and advisories
 	cargo fmt --all --check

@@ -16,7 +16,7 @@
 //!
 //! Features: `gstreamer` for cameras; without it the types exist and refuse cameras. `remote` for
 //! datasets on a hub; without it their names are refused. `ndarray` gives tensors and pictures as
-//! array views. `interop` enables the tests that need the real lerobot package.
+//! array views.
 
 mod camera;
 pub mod convert;

@@ -2,7 +2,7 @@
 //! for what was made of bags.
 //!
 //! Behind the feature `interop`, because it needs PyTorch: `make interop` installs and runs it.
-#![cfg(feature = "interop")]
+#![cfg(all(feature = "gstreamer", feature = "remote"))]
 
 #[path = "support/edits.rs"]
 mod edits;

@@ -2,7 +2,7 @@
 //! every frame of every result readable.
 //!
 //! Behind the feature `interop`, because it needs PyTorch: `make interop` installs and runs it.
-#![cfg(feature = "interop")]
+#![cfg(all(feature = "gstreamer", feature = "remote"))]
 
 #[path = "support/mod.rs"]
 mod support;

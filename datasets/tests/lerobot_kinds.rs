@@ -2,7 +2,7 @@
 //! were recorded, and goes on recording into such a dataset.
 //!
 //! Behind the feature `interop`, because it needs PyTorch: `make interop` installs and runs it.
-#![cfg(feature = "interop")]
+#![cfg(all(feature = "gstreamer", feature = "remote"))]
 
 #[path = "support/kinds.rs"]
 mod kinds;

@@ -2,7 +2,7 @@
 //! last bit of every pixel.
 //!
 //! Behind the feature `interop`, because it needs PyTorch: `make interop` installs and runs it.
-#![cfg(feature = "interop")]
+#![cfg(all(feature = "gstreamer", feature = "remote"))]
 
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};

@@ -1,7 +1,7 @@
 //! The Python package `sinew-datasets` in the place of lerobot's own dataset class.
 //!
 //! Behind the feature `interop`, because it needs PyTorch: `make interop` installs both and runs it.
-#![cfg(feature = "interop")]
+#![cfg(all(feature = "gstreamer", feature = "remote"))]
 
 #[path = "support/mod.rs"]
 mod support;

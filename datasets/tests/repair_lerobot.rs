@@ -1,5 +1,5 @@
 //! The real lerobot package opens what repair recovered, and bears the marks of Sinew's episodes.
-#![cfg(feature = "interop")]
+#![cfg(all(feature = "gstreamer", feature = "remote"))]
 
 #[path = "support/mod.rs"]
 mod support;
