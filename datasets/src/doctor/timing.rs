@@ -261,10 +261,13 @@ impl Timing {
         for camera in &self.cameras {
             if let Some((low, high)) = camera.skew.medians {
                 let message = format!(
-                    "pictures are {} to {} older than the joint values (medians of the episodes); a new one came every {}; {} of {} rows have the picture of the row before",
+                    "pictures are {} to {} older than the joint values (medians of the episodes); {}; {} of {} rows have the picture of the row before",
                     ms(-high),
                     ms(-low),
-                    camera.period.range().unwrap_or_default(),
+                    camera.period.range().map_or_else(
+                        || "no new one came".to_owned(),
+                        |range| format!("a new one came every {range}")
+                    ),
                     camera.reused,
                     self.rows
                 );
