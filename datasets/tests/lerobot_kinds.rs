@@ -1,7 +1,7 @@
 //! The real lerobot package reads depth, images, texts, truths and several tasks in an episode as they
-//! were recorded, and goes on recording into such a dataset.
+//! were recorded, and as a crash left them.
 //!
-//! Behind the feature `interop`, because it needs PyTorch: `make interop` installs and runs it.
+//! It needs PyTorch: `make interop` installs and runs it.
 #![cfg(all(feature = "gstreamer", feature = "remote"))]
 
 #[path = "support/kinds.rs"]
