@@ -1,7 +1,7 @@
 //! The test hub is a hub for huggingface_hub and lerobot too, and what they read from it is what is
 //! read here.
 //!
-//! Behind the feature `interop`, because it needs PyTorch: `make interop` installs and runs it.
+//! It needs PyTorch: `make interop` installs and runs it.
 #![cfg(all(feature = "gstreamer", feature = "remote"))]
 
 #[path = "support/hub.rs"]
