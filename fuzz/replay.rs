@@ -3,8 +3,11 @@
 
 use std::path::Path;
 
+/// The name of a target, and what takes its input.
+pub(crate) type Target<'a> = (&'a str, fn(&[u8]));
+
 /// Gives each target the inputs that are kept for it.
-pub(crate) fn replay(targets: &[(&str, fn(&[u8]))]) {
+pub(crate) fn replay(targets: &[Target<'_>]) {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/regressions");
     for (name, target) in targets {
         // Git keeps no empty folders: a target without findings has none.

@@ -83,7 +83,7 @@ impl Column {
         let numbers = self.values.numbers()?;
         // Of a matrix, LeRobot takes the values with the same place on the last axis together.
         let last = self.shape.last().copied().unwrap_or(1).max(1);
-        let mut stats = FeatureStats::of_rows(&numbers, last as usize);
+        let mut stats = FeatureStats::of_rows(&numbers, last);
         stats.count = numbers.len().checked_div(self.width()).unwrap_or(0) as u64;
         Some(stats)
     }

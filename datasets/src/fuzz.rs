@@ -26,8 +26,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+/// The name of a target, and what takes its input.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// All targets of this crate, by the name of their folder in `fuzz/regressions`.
-pub const TARGETS: [(&str, fn(&[u8])); 11] = [
+pub const TARGETS: [Target; 11] = [
     ("info", info),
     ("tasks", tasks),
     ("episodes", episodes),

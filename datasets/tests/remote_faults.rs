@@ -18,6 +18,9 @@ use std::time::Duration;
 use support::{spec, state, times};
 use tempfile::TempDir;
 
+/// Which requests a fault is for.
+type Which = fn(&Asked) -> bool;
+
 /// Two episodes of numbers.
 fn numbers() -> PathBuf {
     static DIR: OnceLock<TempDir> = OnceLock::new();
@@ -149,7 +152,7 @@ fn passing_trouble_is_borne() {
 
 #[test]
 fn lasting_trouble_is_told() {
-    let cases: [(Trouble, fn(&Asked) -> bool, HubFault, &[&str]); 11] = [
+    let cases: [(Trouble, Which, HubFault, &[&str]); 11] = [
         (
             Trouble::Status(503, vec![]),
             in_store,
@@ -227,7 +230,7 @@ fn lasting_trouble_is_told() {
 #[test]
 fn a_file_that_changes_while_it_is_read_is_an_error() {
     let is_resolve = |a: &Asked| a.target.contains("/resolve/");
-    let cases: [(bool, fn(&Asked) -> bool); 2] = [(false, is_data), (true, is_resolve)];
+    let cases: [(bool, Which); 2] = [(false, is_data), (true, is_resolve)];
     for (expires, which) in cases {
         // Nothing is kept, so that each column is fetched anew.
         let mut lab = Lab::new();

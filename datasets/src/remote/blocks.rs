@@ -119,7 +119,7 @@ impl Blocks {
 
     /// Fetches what is claimed, in few requests.
     fn fetch(&self, hub: &Hub, object: &Object, claim: &Claim<'_>) -> Result<Vec<(u64, Bytes)>> {
-        let mut found = self.from_disk(object, claim);
+        let mut found = self.read_disk(object, claim);
         let missing = claim.numbers.iter().copied();
         let missing: Vec<u64> = missing
             .filter(|number| found.iter().all(|(n, _)| n != number))
@@ -160,7 +160,7 @@ impl Blocks {
     }
 
     /// What is claimed and lies on the disk.
-    fn from_disk(&self, object: &Object, claim: &Claim<'_>) -> Vec<(u64, Bytes)> {
+    fn read_disk(&self, object: &Object, claim: &Claim<'_>) -> Vec<(u64, Bytes)> {
         let Some(disk) = &self.disk else {
             return Vec::new();
         };

@@ -160,13 +160,13 @@ fn checked(api: Api, version: u32) -> std::result::Result<Api, String> {
     }
     // SAFETY: no preconditions. Damage is reported by return values; −8 keeps it off stderr.
     unsafe { (api.av_log_set_level)(-8) };
-    let checks: [(&str, fn(&Api) -> Option<()>); 3] = [
-        ("AVPacket", check_packet),
-        ("AVFrame", check_frame),
-        ("AVCodecParameters", check_parameters),
+    let checks = [
+        ("AVPacket", check_packet(&api)),
+        ("AVFrame", check_frame(&api)),
+        ("AVCodecParameters", check_parameters(&api)),
     ];
-    for (structure, check) in checks {
-        check(&api).ok_or_else(|| {
+    for (structure, sound) in checks {
+        sound.ok_or_else(|| {
             format!(
                 "its {structure} is not laid out as in FFmpeg's headers of version {version}; use an unmodified FFmpeg"
             )

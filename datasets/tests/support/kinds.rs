@@ -72,7 +72,7 @@ pub(crate) fn extras(episode: u32, row: u32) -> Extras {
         environment: std::array::from_fn(|i| number as f32 + i as f32 / 7.0),
         // More than a float can hold.
         step: [(1 << 53) + 1 + i64::from(number)],
-        contacts: [row % 2 == 0, row % 3 == 0],
+        contacts: [row.is_multiple_of(2), row.is_multiple_of(3)],
         remark: if row == 3 {
             String::new()
         } else {

@@ -99,7 +99,7 @@ fn print(stats: &Stats, features: &Features) {
             print!("  {:<17}", cut(entry_name.as_deref().unwrap_or(""), 17));
             for (_, at) in COLUMNS {
                 let value = values[at].1.get(entry).copied();
-                print!("{:>9}", value.map_or("–".into(), |v| narrow(v)));
+                print!("{:>9}", value.map_or("–".into(), narrow));
             }
             println!();
         }

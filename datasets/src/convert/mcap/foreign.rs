@@ -368,6 +368,6 @@ fn in_units(joints: &Joints, index: usize, mapping: &Mapping) -> Vec<f32> {
     };
     let values = joints.names.iter().zip(joints.row(index));
     values
-        .map(|(name, value)| unit(name).from_si(*value) as f32)
+        .map(|(name, value)| unit(name).of_si(*value) as f32)
         .collect()
 }

@@ -81,10 +81,10 @@ impl Camera {
 
     /// The end of the topic: whatever rows still want is the last frame.
     pub(super) fn finish(&mut self) -> Result<()> {
-        if let Some(mut decoder) = self.decoder.take() {
-            if decoder.finish(Path::new(&self.topic)).is_ok() {
-                self.receive(&mut decoder)?;
-            }
+        if let Some(mut decoder) = self.decoder.take()
+            && decoder.finish(Path::new(&self.topic)).is_ok()
+        {
+            self.receive(&mut decoder)?;
         }
         while let Some(wanted) = self.wanted.pop_front() {
             let Some(last) = &self.last else {

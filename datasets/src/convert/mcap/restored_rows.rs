@@ -116,7 +116,7 @@ fn joints(numbers: &mut Numbers, channel: &Channel, data: &[u8]) -> Option<()> {
         return None;
     }
     let values = units.iter().zip(&message.position);
-    let values = values.map(|(unit, value)| unit.from_si(*value));
+    let values = values.map(|(unit, value)| unit.of_si(*value));
     match numbers {
         Numbers::F32(all) => all.extend(values.map(|v| v as f32)),
         Numbers::F64(all) => all.extend(values),

@@ -130,7 +130,7 @@ impl VideoIn {
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if digits.len() > 2 * DESCRIPTION_LIMIT || digits.len() % 2 != 0 {
+    if digits.len() > 2 * DESCRIPTION_LIMIT || !digits.len().is_multiple_of(2) {
         return None;
     }
     let digit = |d: u8| char::from(d).to_digit(16).map(|v| v as u8);

@@ -67,7 +67,7 @@ impl Unit {
     }
 
     /// Undoes [`Self::to_si`]: what was single precision comes back bit for bit.
-    pub(crate) fn from_si(self, value: f64) -> f64 {
+    pub(crate) fn of_si(self, value: f64) -> f64 {
         match self {
             Self::Degrees => value.to_degrees(),
             Self::Percent => value * 100.0,
@@ -95,7 +95,7 @@ mod tests {
         fn single_precision_survives_the_way_to_si_and_back(bits in any::<u32>()) {
             let value = f32::from_bits(bits);
             for unit in [Unit::Degrees, Unit::Percent, Unit::Plain] {
-                let back = unit.from_si(unit.to_si(f64::from(value))) as f32;
+                let back = unit.of_si(unit.to_si(f64::from(value))) as f32;
                 // Near the largest and the smallest numbers the double would overflow or lose bits
                 // only beyond single precision, so nothing is excluded but NaN's payload.
                 prop_assert!(back.to_bits() == value.to_bits() || value.is_nan() && back.is_nan());
