@@ -1,7 +1,7 @@
 //! Conversions judged by the real lerobot package: its own converter of old datasets, and its reader
 //! for what was made of bags.
 //!
-//! Behind the feature `interop`, because it needs PyTorch: `make interop` installs and runs it.
+//! Needs PyTorch: `make interop` installs and runs it.
 #![cfg(all(feature = "gstreamer", feature = "remote"))]
 
 #[path = "support/edits.rs"]

@@ -1,6 +1,6 @@
 //! Datasets that the real lerobot package wrote are sound in the doctor's eyes.
 //!
-//! Behind the feature `interop`, because it needs PyTorch: `make interop` installs and runs it.
+//! Needs PyTorch: `make interop` installs and runs it.
 #![cfg(all(feature = "gstreamer", feature = "remote"))]
 
 use sinew_datasets::doctor::{Options, Report, Severity, examine};

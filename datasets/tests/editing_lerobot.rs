@@ -1,7 +1,7 @@
 //! Edits judged by the real lerobot package: the same rows and frames as its own tools give, and
 //! every frame of every result readable.
 //!
-//! Behind the feature `interop`, because it needs PyTorch: `make interop` installs and runs it.
+//! Needs PyTorch: `make interop` installs and runs it.
 #![cfg(all(feature = "gstreamer", feature = "remote"))]
 
 #[path = "support/mod.rs"]

@@ -1,6 +1,6 @@
 //! The real lerobot package opens what is written here, and the other way round.
 //!
-//! Behind the feature `interop`, because it needs PyTorch: `make interop` installs and runs it.
+//! Needs PyTorch: `make interop` installs and runs it.
 #![cfg(all(feature = "gstreamer", feature = "remote"))]
 
 #[path = "support/peer.rs"]

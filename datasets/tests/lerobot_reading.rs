@@ -1,7 +1,7 @@
 //! What lerobot 0.6.1 writes is read here as lerobot reads it: numbers to the bit, pictures to the
 //! last bit of every pixel.
 //!
-//! Behind the feature `interop`, because it needs PyTorch: `make interop` installs and runs it.
+//! Needs PyTorch: `make interop` installs and runs it.
 #![cfg(all(feature = "gstreamer", feature = "remote"))]
 
 use serde_json::Value as Json;

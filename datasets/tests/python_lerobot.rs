@@ -1,6 +1,6 @@
 //! The Python package `sinew-datasets` in the place of lerobot's own dataset class.
 //!
-//! Behind the feature `interop`, because it needs PyTorch: `make interop` installs both and runs it.
+//! Needs PyTorch: `make interop` installs both and runs it.
 #![cfg(all(feature = "gstreamer", feature = "remote"))]
 
 #[path = "support/mod.rs"]
