@@ -290,7 +290,7 @@ impl From<CodecArg> for sinew_datasets::Codec {
 pub(crate) struct Replay {
     #[command(flatten)]
     pub(crate) robot: RobotArgs,
-    /// Folder of the dataset, or hub://organisation/name[@revision].
+    /// Folder of the dataset, or `hub://organisation/name[@revision]`.
     #[arg(long)]
     pub(crate) dataset: PathBuf,
     /// Episode to replay.

@@ -219,7 +219,7 @@ pub(super) struct Repair {
 
 #[derive(Debug, Args)]
 pub(super) struct Common {
-    /// Folder of the dataset, or hub://organisation/name[@revision].
+    /// Folder of the dataset, or `hub://organisation/name[@revision]`.
     pub(super) path: PathBuf,
     /// Print JSON.
     #[arg(long)]
@@ -228,7 +228,7 @@ pub(super) struct Common {
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
-    /// Folder of the dataset, or hub://organisation/name[@revision].
+    /// Folder of the dataset, or `hub://organisation/name[@revision]`.
     pub(super) path: PathBuf,
     /// Episode number, from 0.
     pub(super) episode: u64,

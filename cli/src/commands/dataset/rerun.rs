@@ -219,6 +219,7 @@ mod with_rerun {
                 .with_video_reference(asset.to_string().as_str());
             let camera = span.key.strip_prefix(IMAGES).unwrap_or(&span.key);
             let path = entity(entry.index, &["cameras", camera]);
+            self.stream.log_static(path.clone(), &shown)?;
             Ok(self
                 .stream
                 .send_columns(path, [self.times(entry)], frames)?)
