@@ -2,6 +2,7 @@
 
 use crate::engines::{onnx_scan, ort, rten};
 use crate::error::PolicyError;
+use crate::graph::Graph;
 use std::fmt;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -111,6 +112,107 @@ impl fmt::Display for EngineChoice {
     }
 }
 
+/// Where ONNX Runtime computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Provider {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// An NVIDIA GPU through CUDA: needs ONNX Runtime's GPU library and the CUDA libraries.
+    Cuda,
+    /// An NVIDIA GPU through TensorRT, with CUDA for what it does not take.
+    TensorRt,
+}
+
+impl FromStr for Provider {
+    type Err = PolicyError;
+
+    fn from_str(text: &str) -> Result<Self, PolicyError> {
+        match text {
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda),
+            "tensorrt" => Ok(Self::TensorRt),
+            other => Err(PolicyError::UnknownProvider(other.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::TensorRt => "tensorrt",
+        })
+    }
+}
+
+/// How an engine runs graphs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// Which engine.
+    pub engine: EngineChoice,
+    /// Threads of one inference, at least one.
+    pub threads: usize,
+    /// Where it computes. Only ONNX Runtime has anything but the processor; a provider that cannot
+    /// be had is an error, never passed over.
+    pub provider: Provider,
+    /// Whether the engine may rewrite the graph (fuse, fold, lay out weights anew). Without, it
+    /// computes operator by operator: slow, and what fast paths are checked against.
+    pub optimise: bool,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            engine: EngineChoice::Auto,
+            threads: 1,
+            provider: Provider::Cpu,
+            optimise: true,
+        }
+    }
+}
+
+impl EngineOptions {
+    /// Opens a graph. Its large weights are used where they are, and stay mapped for the engine's
+    /// life.
+    ///
+    /// # Errors
+    /// When the engine, its library or its provider cannot be had, or does not take the graph.
+    pub fn open(&self, graph: Graph) -> Result<Box<dyn Engine>, PolicyError> {
+        let path = PathBuf::from(graph.name());
+        match self.resolve()? {
+            None if self.provider != Provider::Cpu => Err(PolicyError::Provider {
+                provider: self.provider.to_string(),
+                problem: "the engine rten computes on the processor; use `--engine ort`".to_owned(),
+            }),
+            None => opened_rten(path, || rten::RtenEngine::load_graph(graph, self)),
+            Some(environment) => opened_ort(&path, self.provider, || {
+                ort::OrtEngine::load_graph(&environment, graph, self)
+            }),
+        }
+    }
+
+    /// ONNX Runtime's environment, or `None` for RTen.
+    fn resolve(&self) -> Result<Option<::ort::environment::Environment>, PolicyError> {
+        match self.engine {
+            EngineChoice::Rten => Ok(None),
+            EngineChoice::Ort => ort::environment(&ort::find_library()?).map(Some),
+            EngineChoice::Auto => match ort::find_library() {
+                Ok(library) => match ort::environment(&library) {
+                    Err(error @ PolicyError::OrtLibrary { .. }) if !ort::is_named() => {
+                        tracing::warn!("{error}; going on with rten");
+                        Ok(None)
+                    }
+                    other => other.map(Some),
+                },
+                Err(PolicyError::NoOrtLibrary { .. }) => Ok(None),
+                Err(other) => Err(other),
+            },
+        }
+    }
+}
+
 /// A model file in memory, already checked for structure (see [`onnx_scan`]).
 #[derive(Debug)]
 pub struct ModelBytes {
@@ -164,30 +266,26 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> 
 impl EngineChoice {
     /// Opens the model with the chosen engine on `threads` threads (at least one).
     pub fn open(self, model: ModelBytes, threads: usize) -> Result<Box<dyn Engine>, PolicyError> {
-        let threads = threads.max(1);
-        match self {
-            Self::Rten => open_rten(model, threads),
-            Self::Ort => open_ort(&model, &ort::find_library()?, threads),
-            Self::Auto => match ort::find_library() {
-                Ok(library) => match open_ort(&model, &library, threads) {
-                    // An explicit choice is obeyed or refused, never passed over.
-                    Err(error @ PolicyError::OrtLibrary { .. }) if !ort::is_named() => {
-                        tracing::warn!("{error}; going on with rten");
-                        open_rten(model, threads)
-                    }
-                    other => other,
-                },
-                Err(PolicyError::NoOrtLibrary { .. }) => open_rten(model, threads),
-                Err(other) => Err(other),
-            },
+        let options = EngineOptions {
+            engine: self,
+            threads: threads.max(1),
+            ..EngineOptions::default()
+        };
+        let ModelBytes { path, bytes } = model;
+        match options.resolve()? {
+            None => opened_rten(path, || rten::RtenEngine::load(bytes, options.threads)),
+            Some(environment) => opened_ort(&path, options.provider, || {
+                ort::OrtEngine::load(&environment, &bytes, options.threads)
+            }),
         }
     }
 }
 
-fn open_rten(model: ModelBytes, threads: usize) -> Result<Box<dyn Engine>, PolicyError> {
-    let ModelBytes { path, bytes } = model;
-    let opened = guarded(|| rten::RtenEngine::load(bytes, threads));
-    match opened {
+fn opened_rten(
+    path: PathBuf,
+    load: impl FnOnce() -> Result<rten::RtenEngine, String>,
+) -> Result<Box<dyn Engine>, PolicyError> {
+    match guarded(load) {
         Ok(engine) => Ok(Box::new(engine)),
         Err(problem) => Err(PolicyError::Unsupported {
             engine: rten::NAME,
@@ -198,19 +296,21 @@ fn open_rten(model: ModelBytes, threads: usize) -> Result<Box<dyn Engine>, Polic
     }
 }
 
-fn open_ort(
-    model: &ModelBytes,
-    library: &Path,
-    threads: usize,
+fn opened_ort(
+    path: &Path,
+    provider: Provider,
+    load: impl FnOnce() -> Result<ort::OrtEngine, String>,
 ) -> Result<Box<dyn Engine>, PolicyError> {
-    let environment = ort::environment(library)?;
-    let opened = guarded(|| ort::OrtEngine::load(&environment, &model.bytes, threads));
-    match opened {
+    match guarded(load) {
         Ok(engine) => Ok(Box::new(engine)),
+        Err(problem) if provider != Provider::Cpu => Err(PolicyError::Provider {
+            provider: provider.to_string(),
+            problem,
+        }),
         Err(problem) => Err(PolicyError::Unsupported {
             engine: ort::NAME,
             other: rten::NAME,
-            path: model.path.clone(),
+            path: path.to_owned(),
             problem,
         }),
     }

@@ -1,14 +1,19 @@
 //! ONNX Runtime through `ort`, from a shared library that is looked for when it is needed.
 
-use crate::engine::{Engine, Tensor, TensorInfo, guarded};
+use crate::engine::{Engine, EngineOptions, Provider, Tensor, TensorInfo, guarded};
 use crate::error::PolicyError;
+use crate::graph::{External, Graph};
+use ort::AsPointer;
 use ort::environment::Environment;
+use ort::ep;
 use ort::logging::LogLevel;
+use ort::memory::{Allocator, MemoryInfo};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
-use ort::value::{TensorElementType, TensorRef, ValueType};
+use ort::value::{DynValue, TensorElementType, TensorRef, ValueType};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
 use std::sync::Mutex;
 
 /// The engine's name.
@@ -115,12 +120,29 @@ pub struct OrtEngine {
     session: Session,
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
+    /// What the session's weights lie in. Declared after `session`, so dropped after it.
+    _graph: Option<Box<Graph>>,
 }
 
 impl OrtEngine {
     /// Loads an ONNX model; it will run on `threads` threads. The error is the library's message.
     pub fn load(environment: &Environment, bytes: &[u8], threads: usize) -> Result<Self, String> {
         let session = session(environment, bytes, threads).map_err(|e| e.to_string())?;
+        Ok(Self::with_session(session, None))
+    }
+
+    /// Takes a graph, whose large weights stay where they are. The error is the library's message.
+    pub fn load_graph(
+        environment: &Environment,
+        graph: Graph,
+        how: &EngineOptions,
+    ) -> Result<Self, String> {
+        let graph = Box::new(graph);
+        let session = graph_session(environment, &graph, how).map_err(|e| e.to_string())?;
+        Ok(Self::with_session(session, Some(graph)))
+    }
+
+    fn with_session(session: Session, graph: Option<Box<Graph>>) -> Self {
         let inputs = session
             .inputs()
             .iter()
@@ -131,11 +153,12 @@ impl OrtEngine {
             .iter()
             .map(|o| info(o.name(), o.dtype()))
             .collect();
-        Ok(Self {
+        Self {
             session,
             inputs,
             outputs,
-        })
+            _graph: graph,
+        }
     }
 
     fn run_unguarded(&mut self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), String> {
@@ -176,6 +199,97 @@ fn session(environment: &Environment, bytes: &[u8], threads: usize) -> ort::Resu
                 .commit_from_memory(bytes)
                 .map_err(|_| error)
         })
+}
+
+fn graph_session(
+    environment: &Environment,
+    graph: &Graph,
+    how: &EngineOptions,
+) -> ort::Result<Session> {
+    let mut builder = builder(environment, how.threads)?
+        .with_config_entry("session.x64quantprecision", "1")?
+        // Weights in another layout would be a second copy of them.
+        .with_prepacking(false)?;
+    if !how.optimise {
+        builder = builder.with_optimization_level(GraphOptimizationLevel::Disable)?;
+    }
+    let providers = providers(how.provider);
+    if !providers.is_empty() {
+        builder = builder.with_execution_providers(providers)?;
+    }
+    for (_, constant) in graph.large_constants() {
+        let info = graph.constant_info(constant);
+        // SAFETY: the bytes are a mapped file's or an `Arc`'s, neither of which moves; the caller
+        // keeps `graph`, which holds both, until the session is gone.
+        let value = unsafe { borrowed(graph.in_place(constant), &info.shape, info.dtype) }?;
+        builder = builder.with_external_initializer(&info.name, value)?;
+    }
+    let bytes = graph.to_onnx(&|_, _| {
+        Some(External {
+            location: "weights".to_owned(),
+            offset: 0,
+        })
+    });
+    builder.commit_from_memory(&bytes)
+}
+
+/// The providers to ask for, most wanted first. Each must be there: none is passed over.
+fn providers(provider: Provider) -> Vec<ep::ExecutionProviderDispatch> {
+    let cuda = || ep::CUDA::default().build().error_on_failure();
+    let tensorrt = || ep::TensorRT::default().build().error_on_failure();
+    match provider {
+        Provider::Cpu => Vec::new(),
+        Provider::Cuda => vec![cuda()],
+        Provider::TensorRt => vec![tensorrt(), cuda()],
+    }
+}
+
+/// A tensor over memory that is not copied.
+///
+/// # Safety
+/// `data` must stay valid and unchanged until the value, and every session that was given it, are
+/// gone.
+unsafe fn borrowed(
+    data: &[u8],
+    shape: &[usize],
+    dtype: crate::graph::DataType,
+) -> ort::Result<DynValue> {
+    let shape: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
+    let info = MemoryInfo::default();
+    let mut value = std::ptr::null_mut();
+    // SAFETY: all pointers are valid for the call; the library only keeps `data`, which the caller
+    // vouches for. It is never written to: initialisers are constants.
+    let status = unsafe {
+        (ort::api().CreateTensorWithDataAsOrtValue)(
+            info.ptr(),
+            data.as_ptr().cast_mut().cast(),
+            data.len(),
+            shape.as_ptr(),
+            shape.len(),
+            element_type(dtype),
+            &mut value,
+        )
+    };
+    // SAFETY: the status came from the call above and is used once.
+    unsafe { ort::Error::result_from_status(status) }?;
+    let Some(value) = NonNull::new(value) else {
+        return Err(ort::Error::new("the library made no tensor"));
+    };
+    // SAFETY: the pointer is a new tensor that nobody else owns.
+    Ok(unsafe { DynValue::from_ptr(value, Some(&Allocator::default())) })
+}
+
+fn element_type(dtype: crate::graph::DataType) -> ort::sys::ONNXTensorElementDataType {
+    use crate::graph::DataType;
+    use ort::sys::ONNXTensorElementDataType as Element;
+    match dtype {
+        DataType::F32 => Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT,
+        DataType::F16 => Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16,
+        DataType::U8 => Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8,
+        DataType::I8 => Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8,
+        DataType::I32 => Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32,
+        DataType::I64 => Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64,
+    }
 }
 
 fn builder(environment: &Environment, threads: usize) -> ort::Result<SessionBuilder> {

@@ -1,6 +1,7 @@
 //! RTen: pure Rust, no library to find, the embedded default.
 
-use crate::engine::{Engine, Tensor, TensorInfo, guarded};
+use crate::engine::{Engine, EngineOptions, Tensor, TensorInfo, guarded};
+use crate::graph::{External, Graph};
 use rten::{
     DataType, Dimension, Model, ModelOptions, NodeId, RunOptions, ThreadPool, ValueType, ValueView,
 };
@@ -19,6 +20,8 @@ pub struct RtenEngine {
     input_ids: Vec<NodeId>,
     output_ids: Vec<NodeId>,
     options: RunOptions,
+    /// What the model's weights lie in. Declared after `model`, so dropped after it.
+    _graph: Option<Box<Graph>>,
 }
 
 impl RtenEngine {
@@ -27,19 +30,48 @@ impl RtenEngine {
         let mut options = ModelOptions::with_all_ops();
         options.prepack_weights(true);
         let model = options.load(bytes).map_err(|e| e.to_string())?;
+        Ok(Self::with_model(model, threads, None))
+    }
+
+    /// Takes a graph, whose large weights stay where they are.
+    pub fn load_graph(graph: Graph, how: &EngineOptions) -> Result<Self, String> {
+        let graph = Box::new(graph);
+        let mut options = ModelOptions::with_all_ops();
+        options.enable_optimization(how.optimise);
+        // Weights in another layout would be a second copy of them.
+        options.prepack_weights(false);
+        let bytes = graph.to_onnx(&|index, _| {
+            Some(External {
+                location: external_name(index),
+                offset: 0,
+            })
+        });
+        for (index, constant) in graph.large_constants() {
+            let data: &[u8] = graph.in_place(constant);
+            // SAFETY: the bytes are a mapped file's or an `Arc`'s, neither of which moves; `graph`
+            // keeps both, and lives in the engine beside the model, which is dropped first.
+            let data: &'static [u8] = unsafe { std::mem::transmute(data) };
+            options.external_data_static(&external_name(index), data);
+        }
+        let model = options.load(bytes).map_err(|e| e.to_string())?;
+        Ok(Self::with_model(model, how.threads, Some(graph)))
+    }
+
+    fn with_model(model: Model, threads: usize, graph: Option<Box<Graph>>) -> Self {
         let (input_ids, output_ids) = (model.input_ids().to_vec(), model.output_ids().to_vec());
         let inputs = input_ids.iter().map(|&id| info(&model, id)).collect();
         let outputs = output_ids.iter().map(|&id| info(&model, id)).collect();
         let pool = Arc::new(ThreadPool::with_num_threads(threads));
         let options = RunOptions::default().with_thread_pool(Some(pool));
-        Ok(Self {
+        Self {
             model,
             inputs,
             outputs,
             input_ids,
             output_ids,
             options,
-        })
+            _graph: graph,
+        }
     }
 
     fn run_unguarded(&self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), String> {
@@ -67,6 +99,11 @@ impl RtenEngine {
         }
         Ok(())
     }
+}
+
+/// RTen takes only names that end like those of files of weights.
+fn external_name(index: usize) -> String {
+    format!("{index}.data")
 }
 
 /// The axes of a tensor view, through the one trait method that gives them.

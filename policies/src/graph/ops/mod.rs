@@ -1,0 +1,12 @@
+//! The operators, one method each on [`GraphBuilder`](super::GraphBuilder), by kind.
+
+mod arithmetic;
+mod convolution;
+mod layout;
+mod linear;
+mod norm;
+mod quant;
+mod reduce;
+
+pub use convolution::{ConvOptions, PoolOptions, ResizeMode};
+pub use linear::GemmOptions;
