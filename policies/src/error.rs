@@ -56,6 +56,60 @@ pub enum PolicyError {
         /// The blueprint of this robot.
         robot: String,
     },
+    /// A file of a LeRobot checkpoint is damaged, hostile, or contradicts another one.
+    #[error("{}: {problem}", path.display())]
+    Checkpoint {
+        /// The file, or the folder where one is missing.
+        path: PathBuf,
+        /// What is wrong, where in the file, and what to do.
+        problem: String,
+    },
+    /// The weights do not fit the configuration. Everything is listed at once.
+    #[error(
+        "the weights in {} do not fit: {}; fetch the policy again, or take the weights and the config.json of one training",
+        path.display(),
+        listed(problems)
+    )]
+    Weights {
+        /// The file of the weights.
+        path: PathBuf,
+        /// One clause for each tensor.
+        problems: Vec<String>,
+    },
+    /// The weights are a Python pickle.
+    #[error(
+        "{} holds its weights as a Python pickle ({found}), which runs any code that its maker put into it, so it is not \
+         opened; load it with the program that wrote it, and save it again as model.safetensors",
+        path.display()
+    )]
+    OnlyPickle {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// The pickle's name.
+        found: String,
+    },
+    /// A checkpoint of an architecture that is not written yet.
+    #[error("{}: policies of type `{kind}` are not supported yet; act and diffusion are", path.display())]
+    UnsupportedType {
+        /// The checkpoint's config.json.
+        path: PathBuf,
+        /// The type that it names.
+        kind: String,
+    },
+    /// A processor has a step that is not known.
+    #[error(
+        "{}: step {step}, `{name}`, is not known, and without it the policy would get other numbers than in its training; \
+         use a newer version of this program",
+        path.display()
+    )]
+    UnknownStep {
+        /// The processor's file.
+        path: PathBuf,
+        /// Number of the step, from 0.
+        step: usize,
+        /// Its name in the file.
+        name: String,
+    },
     /// The model file is damaged, hostile, or not ONNX.
     #[error("{} is not a usable ONNX model: {problem}; export or fetch it again", path.display())]
     Model {
@@ -101,6 +155,23 @@ pub enum PolicyError {
         /// The loader's own words.
         problem: String,
     },
+    /// `--provider` names no provider.
+    #[error("unknown provider `{0}`; use cpu, cuda or tensorrt")]
+    UnknownProvider(String),
+    /// ONNX Runtime cannot compute where it was told to.
+    #[error(
+        "provider {provider} cannot be used: {problem}; it needs an NVIDIA GPU, an onnxruntime library that was built \
+         for it (set SINEW_ORT_LIB) and the CUDA libraries that this one wants; or use `--provider cpu`"
+    )]
+    Provider {
+        /// The provider's name.
+        provider: String,
+        /// The engine's own words.
+        problem: String,
+    },
+    /// A network could not be built.
+    #[error("the network cannot be built: {0}")]
+    Graph(#[from] crate::graph::GraphError),
     /// `--engine` names no engine.
     #[error("unknown engine `{0}`; use auto, rten or ort")]
     UnknownEngine(String),

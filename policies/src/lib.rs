@@ -18,6 +18,8 @@ pub mod engine;
 pub mod engines;
 pub mod error;
 pub mod features;
+pub mod graph;
+pub mod lerobot;
 pub mod manifest;
 pub mod policy;
 
