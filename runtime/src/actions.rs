@@ -1,94 +1,29 @@
 //! Action chunks on one step timeline, computed beside the loop and consumed by it.
 //!
-//! A step is a period of the control loop, counted from its first deadline. A policy sees the
-//! observation of some step and returns a [`ChunkBuf`]: one action for that step and for each one
-//! after it. [`ActionQueue`] puts chunks on the timeline; [`QueueSource`] is the loop's end of it,
-//! [`InferenceThread`] the policy's. Between them run rings of buffers that go round, so nobody
-//! waits and the loop never allocates.
+//! A step is a period of the control loop, counted from its first deadline: `floor((t - epoch) / period)`.
+//! A policy sees the observation of some step and returns a [`ChunkBuf`]: one action for that step and
+//! for each one after it. A [`Strategy`] says when the policy is asked and what becomes of its answers; it
+//! makes the settings of an [`ActionQueue`], which puts chunks on the timeline. [`QueueSource`] is the
+//! loop's end of it, [`InferenceThread`] the policy's. Between them run rings of buffers that go round, so
+//! nobody waits and the loop never allocates. [`InlineInference`] is both ends on one thread, for lockstep.
 //!
 //! | miss | policy |
 //! |---|---|
 //! | an action comes after its step | it is discarded and counted |
+//! | a camera that the policy looks at gives no picture, or an old one | the policy is not asked; counted; the queue plays on |
 //! | the queue runs dry | counted for each tick; the arm holds, then its watchdog decides |
-//! | a chunk comes after the queue ran dry | counted as an overrun |
+//! | the queue of a synchronous strategy runs dry | the last target is sent again while the chunk is computed, counted; for longer than [`QueueConfig::hold`] it is starvation |
+//! | a chunk comes after the queue starved | counted as an overrun |
 //! | inference fails | the run ends with its reason |
 
+mod chunk;
 mod inference;
+mod inline;
 mod queue;
+mod strategy;
 
-pub use inference::{
-    Infer, InferenceError, InferenceReport, InferenceThread, InlineInference, QueueSource,
-};
-pub use queue::{ActionQueue, ChunkStart, Merge, QueueConfig, QueueCounters};
-
-use crate::joints::MAX_JOINTS;
-
-/// A chunk of actions: goals of all joints, rad, blueprint order, one row a step. Of fixed capacity, so
-/// that filling it never allocates.
-#[derive(Debug)]
-pub struct ChunkBuf {
-    start_step: u64,
-    joints: usize,
-    rows: Vec<[f64; MAX_JOINTS]>,
-    capacity: usize,
-}
-
-impl ChunkBuf {
-    /// An empty chunk with room for `capacity` actions of `joints` joints (at most [`MAX_JOINTS`]).
-    pub fn new(capacity: usize, joints: usize) -> Self {
-        Self {
-            start_step: 0,
-            joints: joints.min(MAX_JOINTS),
-            rows: Vec::with_capacity(capacity),
-            capacity,
-        }
-    }
-
-    /// Empties the chunk and sets the step of its first action.
-    pub fn restart(&mut self, start_step: u64) {
-        self.start_step = start_step;
-        self.rows.clear();
-    }
-
-    /// Appends the action of the next step. `false`, and nothing appended, if the chunk is full or
-    /// `action` is not one number for each joint.
-    pub fn push(&mut self, action: &[f64]) -> bool {
-        if action.len() != self.joints || self.rows.len() == self.capacity {
-            return false;
-        }
-        let mut row = [0.0; MAX_JOINTS];
-        row[..action.len()].copy_from_slice(action);
-        self.rows.push(row);
-        true
-    }
-
-    /// Step of the first action.
-    pub fn start_step(&self) -> u64 {
-        self.start_step
-    }
-
-    /// Number of joints in each action.
-    pub fn joints(&self) -> usize {
-        self.joints
-    }
-
-    /// Number of actions.
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Whether there is no action.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// Number of actions that fit.
-    pub fn capacity(&self) -> usize {
-        self.capacity
-    }
-
-    /// The actions, one for each step from [`Self::start_step`]; entries past [`Self::joints`] are zero.
-    pub fn rows(&self) -> &[[f64; MAX_JOINTS]] {
-        &self.rows
-    }
-}
+pub use chunk::ChunkBuf;
+pub use inference::{Infer, InferenceError, InferenceReport, InferenceThread, QueueSource};
+pub use inline::InlineInference;
+pub use queue::{ActionQueue, Blend, ChunkStart, Dry, Merge, QueueConfig, QueueCounters};
+pub use strategy::{ChunkUse, Strategy, StrategyError, StrategyKind, StrategyWish};

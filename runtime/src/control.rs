@@ -8,7 +8,7 @@
 //! |---|---|
 //! | a tick is late | it runs at once, counted; whole periods missed are skipped and counted, and steps go on as if they had run |
 //! | joint state missing or stale | counted; no target is sent, and the device's watchdog takes over |
-//! | frame missing or stale | counted and flagged; the source decides with what there is |
+//! | frame missing or stale | counted and flagged; the source decides with what there is; a policy is not asked, see [`crate::actions`] |
 //! | no action for this step | counted; no target is sent, so the arm holds, then does what [`crate::safety::OnStarve`] says |
 //! | a reader is too slow | its record is dropped and counted |
 
@@ -297,6 +297,7 @@ impl ControlCore {
             state_age > nanos(self.config.max_state_age),
         );
         self.observation.age_ns = state_age;
+        self.observation.stale_cameras = 0;
         for camera in 0..self.cameras.len() {
             self.observe_camera(camera, now, flags);
         }
@@ -315,11 +316,10 @@ impl ControlCore {
             .as_ref()
             .map(|frame| now.saturating_sub(frame.captured_ns));
         flags.set(TickFlags::NO_FRAME, age.is_none());
+        let stale = age.is_some_and(|age| age > nanos(self.config.max_frame_age));
+        flags.set(TickFlags::STALE_FRAME, stale);
+        self.observation.stale_cameras |= u8::from(stale || age.is_none()) << camera;
         let age = age.unwrap_or(0);
-        flags.set(
-            TickFlags::STALE_FRAME,
-            age > nanos(self.config.max_frame_age),
-        );
         self.observation.age_ns = self.observation.age_ns.max(age);
     }
 
@@ -397,6 +397,7 @@ impl ControlCore {
             frames,
             cameras,
             age_ns,
+            ..
         } = &self.observation;
         let stamp = |frame: &Option<Arc<Frame>>| {
             frame

@@ -4,7 +4,7 @@ mod common;
 
 use common::{FakeRobot, JOINTS, device_config};
 use sinew_runtime::actions::{
-    ChunkBuf, Infer, InferenceError, InferenceThread, InlineInference, Merge, QueueConfig,
+    ChunkBuf, Infer, InferenceError, InferenceThread, InlineInference, QueueConfig,
 };
 use sinew_runtime::control::{
     ActionOutcome, ActionSource, ControlConfig, ControlCore, ControlError, ControlThread, Flow,
@@ -225,11 +225,7 @@ fn lockstep(
     });
     let (mut device, targets) =
         DeviceCore::new(Box::new(robot), device_config()).expect("sensible");
-    let queue = QueueConfig {
-        merge: Merge::LEROBOT,
-        ..QueueConfig::new(JOINTS, 16)
-    };
-    let source = InlineInference::new(Box::new(wave), queue);
+    let source = InlineInference::new(Box::new(wave), QueueConfig::new(JOINTS, 16));
     let mut control = ControlCore::new(config(10), device.subscribe(), targets, Box::new(source))
         .expect("sensible");
     let mut sink = control.add_sink(steps as usize);

@@ -1,6 +1,6 @@
 //! Policies beside the loop: a thread that computes chunks, and the loop's end of it.
 
-use super::{ActionQueue, ChunkBuf, QueueConfig, QueueCounters};
+use super::{ActionQueue, ChunkBuf, Dry, QueueConfig, QueueCounters};
 use crate::clock::Clock;
 use crate::control::{ActionOutcome, ActionSource, Observation};
 use crate::histogram::{LatencyHistogram, Summary};
@@ -201,8 +201,7 @@ impl QueueSource {
     }
 
     fn ask(&mut self, observation: &Observation) {
-        if !self.in_flight && self.queue.wants_refill(observation.step) && self.requests.free() > 0
-        {
+        if !self.in_flight && self.requests.free() > 0 && self.queue.is_due(observation) {
             self.in_flight = self.requests.push(observation.clone());
             self.queue.counters_mut().requests += 1;
             self.worker.unpark();
@@ -214,9 +213,8 @@ impl ActionSource for QueueSource {
     fn act(&mut self, observation: &Observation, target: &mut JointTarget) -> ActionOutcome {
         self.take_chunks(observation.step);
         self.ask(observation);
-        let begun = self.queue.counters().chunks > 0;
-        let outcome = pop_into(&mut self.queue, observation.step, target);
-        self.ran_dry |= begun && outcome == ActionOutcome::Starved;
+        let outcome = act_on(&mut self.queue, observation.step, self.in_flight, target);
+        self.ran_dry |= outcome == ActionOutcome::Starved;
         outcome
     }
 
@@ -225,68 +223,22 @@ impl ActionSource for QueueSource {
     }
 }
 
-fn pop_into(queue: &mut ActionQueue, step: u64, target: &mut JointTarget) -> ActionOutcome {
-    let begun = queue.counters().chunks > 0;
-    match queue.pop(step) {
-        Some(action) => {
-            target.len = action.len();
-            target.position[..action.len()].copy_from_slice(action);
-            ActionOutcome::Act
-        }
-        None if begun => ActionOutcome::Starved,
-        None => ActionOutcome::Waiting,
+/// Takes the action of `step`, or says what it means that there is none. `awaited` says that a chunk is
+/// being computed.
+pub(super) fn act_on(
+    queue: &mut ActionQueue,
+    step: u64,
+    awaited: bool,
+    target: &mut JointTarget,
+) -> ActionOutcome {
+    if let Some(action) = queue.pop(step) {
+        target.len = action.len();
+        target.position[..action.len()].copy_from_slice(action);
+        return ActionOutcome::Act;
     }
-}
-
-/// A policy run inside the tick, for lockstep simulation: inference takes no simulated time, and the
-/// same run gives the same actions.
-pub struct InlineInference {
-    queue: ActionQueue,
-    chunk: ChunkBuf,
-    infer: Infer,
-    failure: Option<String>,
-}
-
-impl std::fmt::Debug for InlineInference {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("InlineInference")
-            .field("queue", &self.queue)
-            .finish_non_exhaustive()
-    }
-}
-
-impl InlineInference {
-    /// Runs `infer` whenever the queue asks for a chunk.
-    pub fn new(infer: Infer, config: QueueConfig) -> Self {
-        Self {
-            queue: ActionQueue::new(config),
-            chunk: ChunkBuf::new(config.chunk, config.joints),
-            infer,
-            failure: None,
-        }
-    }
-}
-
-impl ActionSource for InlineInference {
-    fn act(&mut self, observation: &Observation, target: &mut JointTarget) -> ActionOutcome {
-        let step = observation.step;
-        if self.queue.wants_refill(step) {
-            self.queue.counters_mut().requests += 1;
-            self.chunk.restart(step);
-            if let Err(error) = (self.infer)(observation, &mut self.chunk) {
-                self.failure = Some(error.to_string());
-                return ActionOutcome::Failed;
-            }
-            self.queue.push(&self.chunk, step);
-        }
-        pop_into(&mut self.queue, step, target)
-    }
-
-    fn failure(&mut self) -> Option<String> {
-        self.failure.take()
-    }
-
-    fn queue_counters(&self) -> Option<QueueCounters> {
-        Some(*self.queue.counters())
+    match queue.dry(awaited) {
+        Dry::NotBegun => ActionOutcome::Waiting,
+        Dry::Hold => ActionOutcome::Hold,
+        Dry::Starved => ActionOutcome::Starved,
     }
 }

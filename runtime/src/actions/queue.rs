@@ -1,32 +1,16 @@
 //! The step timeline: which action belongs to which period of the loop.
 
+mod merge;
+#[cfg(test)]
+mod tests;
+
+pub use merge::{Blend, Merge};
+
 use super::ChunkBuf;
+use crate::control::Observation;
 use crate::joints::MAX_JOINTS;
+use merge::Merger;
 use serde::{Deserialize, Serialize};
-
-/// What happens where a new chunk overlaps an older one.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Merge {
-    /// The new chunk wins; what the old one had after its end is dropped.
-    #[default]
-    Replace,
-    /// `old * old_action + new * new_action` where both have an action; else like `Replace`.
-    /// LeRobot's asynchronous client uses 0.3 and 0.7.
-    Weighted {
-        /// Weight of the queued action.
-        old: f64,
-        /// Weight of the new action.
-        new: f64,
-    },
-    /// The old chunk wins; the new one continues after it.
-    KeepOld,
-}
-
-impl Merge {
-    /// LeRobot's `weighted_average`.
-    pub const LEROBOT: Self = Self::Weighted { old: 0.3, new: 0.7 };
-}
 
 /// Where the first action of a chunk goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -41,35 +25,48 @@ pub enum ChunkStart {
     AtArrival,
 }
 
-/// How a queue works.
+/// How a queue works. A [`super::Strategy`] makes one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct QueueConfig {
     /// Number of joints.
     pub joints: usize,
     /// The most actions that one chunk has.
     pub chunk: usize,
+    /// How many of them are used; the rest is left out.
+    pub used: usize,
     /// Inference is asked for when at most this many actions are left, the current step's included.
     pub refill_at: usize,
     /// What happens where chunks overlap.
     pub merge: Merge,
     /// Where the first action of a chunk goes.
     pub start: ChunkStart,
+    /// How many steps in a row a dry queue holds the last target while a chunk is computed. After
+    /// that, and at once where it is 0, steps without an action are starved.
+    pub hold: u64,
+    /// Cameras that the policy looks at, bit `i` for the camera that was added as number `i`. It is not
+    /// asked on an observation that lacks a fresh picture of one of them.
+    pub cameras: u8,
 }
 
 impl QueueConfig {
-    /// A queue for chunks of `chunk` actions that asks for the next one when half of it is left.
+    /// A queue for chunks of `chunk` actions that asks for the next one when half of it is left, and
+    /// needs no camera.
     pub fn new(joints: usize, chunk: usize) -> Self {
         Self {
             joints,
             chunk,
+            used: chunk,
             refill_at: chunk / 2,
             merge: Merge::default(),
             start: ChunkStart::default(),
+            hold: 0,
+            cameras: 0,
         }
     }
 }
 
-/// What a queue counts.
+/// What a queue counts. Each action of each chunk (of those that are used) ends up in one of
+/// `executed`, `expired`, `skipped`, `merged`, `dropped` and `too_far`, or is still queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct QueueCounters {
     /// Inferences asked for.
@@ -84,25 +81,45 @@ pub struct QueueCounters {
     pub skipped: u64,
     /// Actions that were merged with, or gave way to, one of an overlapping chunk.
     pub merged: u64,
+    /// Actions that were dropped because a newer chunk ends before them, or all were forgotten.
+    pub dropped: u64,
     /// Actions too far ahead for the queue.
     pub too_far: u64,
     /// Chunks for another number of joints.
     pub wrong_joints: u64,
+    /// Steps that held the last target while a chunk was computed, as the strategy wants it.
+    pub held: u64,
     /// Steps without an action, after the first chunk.
     pub starved: u64,
-    /// Chunks that arrived after the queue had run dry.
+    /// Chunks that arrived after the queue had starved.
     pub overruns: u64,
+    /// Steps at which the policy was due but not asked, for want of a fresh picture.
+    pub stale: u64,
+}
+
+/// What a step without an action means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dry {
+    /// No chunk has arrived yet.
+    NotBegun,
+    /// Send the last target again: a chunk is being computed, and the strategy waits for it.
+    Hold,
+    /// There should be an action.
+    Starved,
 }
 
 /// An action and the step it is for; `step` is one more, so that 0 means "none".
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     step_plus_one: u64,
+    /// How many predictions it was made of.
+    count: u32,
     action: [f64; MAX_JOINTS],
 }
 
 const NONE: Entry = Entry {
     step_plus_one: 0,
+    count: 0,
     action: [0.0; MAX_JOINTS],
 };
 
@@ -110,11 +127,14 @@ const NONE: Entry = Entry {
 #[derive(Debug)]
 pub struct ActionQueue {
     config: QueueConfig,
+    merger: Merger,
     entries: Vec<Entry>,
     // Steps before this one are past.
     next: u64,
     // No step from this one on has an action.
     end: u64,
+    // Steps in a row without an action.
+    dry: u64,
     counters: QueueCounters,
 }
 
@@ -123,29 +143,39 @@ impl ActionQueue {
     pub fn new(config: QueueConfig) -> Self {
         let entries = vec![NONE; (2 * config.chunk).max(1)];
         Self {
+            merger: Merger::new(config.merge, config.chunk),
             config,
             entries,
             next: 0,
             end: 0,
+            dry: 0,
             counters: QueueCounters::default(),
         }
     }
 
-    /// Puts a chunk on the timeline, when the loop is at `now_step`.
+    /// What the queue was made with.
+    pub fn config(&self) -> &QueueConfig {
+        &self.config
+    }
+
+    /// Puts a chunk on the timeline, when the loop is at `now_step`. A chunk that is wholly late changes
+    /// nothing.
     pub fn push(&mut self, chunk: &ChunkBuf, now_step: u64) {
         self.counters.chunks += 1;
         if chunk.joints() != self.config.joints {
             self.counters.wrong_joints += 1;
             return;
         }
+        self.forget_until(now_step);
         self.next = self.next.max(now_step);
         let start = match self.config.start {
             ChunkStart::AtObservation => chunk.start_step(),
             ChunkStart::AtArrival => self.end.max(self.next),
         };
-        let end = start.saturating_add(chunk.len() as u64);
+        let len = chunk.len().min(self.config.used) as u64;
+        let end = start.saturating_add(len);
         if end <= self.next {
-            self.counters.expired += chunk.len() as u64;
+            self.counters.expired += len;
             return;
         }
         for (step, action) in (start..end).zip(chunk.rows()) {
@@ -154,19 +184,38 @@ impl ActionQueue {
         self.set_end(end.min(self.next + self.entries.len() as u64));
     }
 
-    /// Takes the action of `step`, which becomes the past. `None` if there is none.
+    /// Takes the action of `step`, which becomes the past. `None` if there is none; [`Self::dry`] then
+    /// says what that means.
     pub fn pop(&mut self, step: u64) -> Option<&[f64]> {
         self.forget_until(step);
         self.next = self.next.max(step.saturating_add(1));
         let index = self.index(step);
         let entry = &mut self.entries[index];
         if entry.step_plus_one != step.saturating_add(1) {
-            self.counters.starved += u64::from(self.counters.chunks > 0);
             return None;
         }
         entry.step_plus_one = 0;
+        self.dry = 0;
         self.counters.executed += 1;
         Some(&self.entries[index].action[..self.config.joints])
+    }
+
+    /// Judges and counts a step for which [`Self::pop`] gave nothing. `awaited` says that a chunk is
+    /// being computed.
+    pub fn dry(&mut self, awaited: bool) -> Dry {
+        // Without a picture nothing was promised, but whoever waits for the first chunk must give up
+        // at some time.
+        let begun = self.counters.chunks > 0 || (self.counters.stale > 0 && !awaited);
+        if !begun {
+            return Dry::NotBegun;
+        }
+        self.dry = self.dry.saturating_add(1);
+        if awaited && self.dry <= self.config.hold {
+            self.counters.held += 1;
+            return Dry::Hold;
+        }
+        self.counters.starved += 1;
+        Dry::Starved
     }
 
     /// How many steps from `step` on, that one included, lie before the end of the newest chunk.
@@ -179,8 +228,21 @@ impl ActionQueue {
         self.remaining(step) <= self.config.refill_at
     }
 
+    /// Whether to ask on this observation: it is time to, and every picture that the policy looks at is
+    /// fresh. Counts where one is not.
+    pub(super) fn is_due(&mut self, observation: &Observation) -> bool {
+        if !self.wants_refill(observation.step) {
+            return false;
+        }
+        let fresh = observation.stale_cameras & self.config.cameras == 0;
+        self.counters.stale += u64::from(!fresh);
+        fresh
+    }
+
     /// Forgets all actions, for instance when the task changes.
     pub fn clear(&mut self) {
+        let queued = self.entries.iter().filter(|e| e.step_plus_one > 0).count();
+        self.counters.dropped += queued as u64;
         self.entries.fill(NONE);
         self.end = self.next;
     }
@@ -209,25 +271,22 @@ impl ActionQueue {
         }
         let index = self.index(step);
         let entry = &mut self.entries[index];
-        let occupied = entry.step_plus_one == step + 1;
-        self.counters.merged += u64::from(occupied);
-        match self.config.merge {
-            Merge::KeepOld if occupied => return,
-            Merge::Weighted { old, new } if occupied => {
-                entry
-                    .action
-                    .iter_mut()
-                    .zip(action)
-                    .for_each(|(held, fresh)| *held = old * *held + new * fresh);
-            }
-            _ => entry.action = *action,
+        if entry.step_plus_one == step + 1 {
+            self.counters.merged += 1;
+            self.merger.join(&mut entry.action, entry.count, action);
+            entry.count = entry.count.saturating_add(1);
+        } else {
+            *entry = Entry {
+                step_plus_one: step + 1,
+                count: 1,
+                action: *action,
+            };
         }
-        entry.step_plus_one = step + 1;
     }
 
     /// Moves the end, dropping what an older chunk had after it.
     fn set_end(&mut self, end: u64) {
-        if end >= self.end || self.config.merge == Merge::KeepOld {
+        if end >= self.end || !self.merger.drops_the_tail() {
             self.end = self.end.max(end);
             return;
         }
@@ -235,6 +294,7 @@ impl ActionQueue {
             let index = self.index(step);
             if self.entries[index].step_plus_one == step + 1 {
                 self.entries[index].step_plus_one = 0;
+                self.counters.dropped += 1;
             }
         }
         self.end = end;
@@ -247,152 +307,6 @@ impl ActionQueue {
             if self.entries[index].step_plus_one == past + 1 {
                 self.entries[index].step_plus_one = 0;
                 self.counters.skipped += 1;
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn chunk(start: u64, values: &[f64]) -> ChunkBuf {
-        let mut chunk = ChunkBuf::new(values.len(), 1);
-        chunk.restart(start);
-        values
-            .iter()
-            .for_each(|&value| assert!(chunk.push(&[value])));
-        chunk
-    }
-
-    fn queue(merge: Merge, start: ChunkStart) -> ActionQueue {
-        ActionQueue::new(QueueConfig {
-            merge,
-            start,
-            ..QueueConfig::new(1, 8)
-        })
-    }
-
-    fn take(queue: &mut ActionQueue, steps: std::ops::Range<u64>) -> Vec<Option<f64>> {
-        steps
-            .map(|step| queue.pop(step).map(|action| action[0]))
-            .collect()
-    }
-
-    #[test]
-    fn late_actions_are_discarded_from_the_front() {
-        let mut queue = queue(Merge::Replace, ChunkStart::AtObservation);
-        queue.push(&chunk(10, &[1.0, 2.0, 3.0, 4.0]), 12);
-        assert_eq!(take(&mut queue, 12..15), [Some(3.0), Some(4.0), None]);
-        let counters = queue.counters();
-        assert_eq!(
-            (counters.expired, counters.executed, counters.starved),
-            (2, 2, 1)
-        );
-    }
-
-    #[test]
-    fn a_wholly_late_chunk_changes_nothing() {
-        let mut queue = queue(Merge::Replace, ChunkStart::AtObservation);
-        queue.push(&chunk(10, &[1.0; 4]), 10);
-        queue.push(&chunk(0, &[9.0; 4]), 10);
-        assert_eq!(take(&mut queue, 10..14), [Some(1.0); 4]);
-    }
-
-    #[test]
-    fn overlap_follows_the_merge_policy() {
-        for (merge, expected) in [
-            (Merge::Replace, [Some(1.0), Some(10.0), Some(10.0), None]),
-            (Merge::LEROBOT, [Some(1.0), Some(7.3), Some(7.3), None]),
-            (Merge::KeepOld, [Some(1.0), Some(1.0), Some(1.0), Some(1.0)]),
-        ] {
-            let mut queue = queue(merge, ChunkStart::AtObservation);
-            queue.push(&chunk(0, &[1.0; 4]), 0);
-            queue.push(&chunk(1, &[10.0; 2]), 0);
-            assert_eq!(take(&mut queue, 0..4), expected, "{merge:?}");
-            assert_eq!(queue.counters().merged, 2);
-        }
-    }
-
-    #[test]
-    fn arrival_mode_appends() {
-        let mut queue = queue(Merge::Replace, ChunkStart::AtArrival);
-        queue.push(&chunk(0, &[1.0, 2.0]), 5);
-        queue.push(&chunk(0, &[3.0]), 5);
-        assert_eq!(
-            take(&mut queue, 5..9),
-            [Some(1.0), Some(2.0), Some(3.0), None]
-        );
-    }
-
-    #[test]
-    fn skipped_steps_are_counted() {
-        let mut queue = queue(Merge::Replace, ChunkStart::AtObservation);
-        queue.push(&chunk(0, &[1.0, 2.0, 3.0, 4.0]), 0);
-        assert_eq!(take(&mut queue, 0..1), [Some(1.0)]);
-        assert_eq!(take(&mut queue, 3..4), [Some(4.0)]);
-        assert_eq!(queue.counters().skipped, 2);
-    }
-
-    #[test]
-    fn refill_is_wanted_at_the_threshold() {
-        let mut queue = queue(Merge::Replace, ChunkStart::AtObservation);
-        assert!(queue.wants_refill(0));
-        queue.push(&chunk(0, &[0.0; 8]), 0);
-        assert!(!queue.wants_refill(3) && queue.wants_refill(4));
-        queue.clear();
-        assert_eq!(queue.remaining(0), 0);
-    }
-
-    #[test]
-    fn a_chunk_for_another_robot_is_refused() {
-        let mut queue = ActionQueue::new(QueueConfig::new(2, 4));
-        queue.push(&chunk(0, &[1.0]), 0);
-        assert_eq!(
-            (queue.counters().wrong_joints, queue.pop(0).is_none()),
-            (1, true)
-        );
-    }
-
-    proptest! {
-        /// Against a map from step to action, with everything that Replace means.
-        #[test]
-        fn replace_behaves_like_a_map(
-            operations in prop::collection::vec((0u64..6, 0u64..12, 0usize..9), 1..200)
-        ) {
-            let mut queue = queue(Merge::Replace, ChunkStart::AtObservation);
-            let mut model = std::collections::BTreeMap::new();
-            let mut now = 10u64;
-            for (n, (ahead, back, len)) in operations.into_iter().enumerate() {
-                now += ahead;
-                let start = now.saturating_sub(back) + 4;
-                let end = start + len as u64;
-                queue.push(&chunk(start, &vec![n as f64; len]), now);
-                if end > now {
-                    model.retain(|&step, _| step < end);
-                    (start.max(now)..end.min(now + 16)).for_each(|step| _ = model.insert(step, n as f64));
-                }
-                prop_assert_eq!(queue.pop(now).map(|a| a[0]), model.get(&now).copied());
-                now += 1;
-                model.retain(|&step, _| step >= now);
-            }
-        }
-
-        #[test]
-        fn no_sequence_of_steps_panics(
-            operations in prop::collection::vec((any::<u64>(), any::<u64>(), 0usize..9, any::<bool>()), 1..60),
-            merge in prop_oneof![Just(Merge::Replace), Just(Merge::LEROBOT), Just(Merge::KeepOld)],
-            start in prop_oneof![Just(ChunkStart::AtArrival), Just(ChunkStart::AtObservation)],
-        ) {
-            let mut queue = queue(merge, start);
-            for (step, now, len, pop) in operations {
-                // Half the range of u64 is 290 years at 1 GHz: no real step comes near it.
-                let (step, now) = (step >> 1, now >> 1);
-                queue.push(&chunk(step, &vec![0.5; len]), now);
-                if pop {
-                    queue.pop(now);
-                }
             }
         }
     }

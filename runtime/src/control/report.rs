@@ -71,7 +71,9 @@ pub enum ControlError {
         problem: String,
     },
     /// Actions stayed away for longer than the run allows.
-    #[error("no action for {ticks} ticks in a row; the policy is too slow for this rate, or hangs")]
+    #[error(
+        "no action for {ticks} ticks in a row; the policy is too slow for this rate, hangs, or lacks the picture of a camera"
+    )]
     Starved {
         /// Ticks without an action.
         ticks: u32,

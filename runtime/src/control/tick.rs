@@ -24,6 +24,8 @@ pub struct Observation {
     pub frames: Frames,
     /// Number of cameras.
     pub cameras: usize,
+    /// Cameras without a frame, or with one that is older than allowed: bit `i` for camera `i`.
+    pub stale_cameras: u8,
     /// Age of the oldest part, ns.
     pub age_ns: u64,
 }
