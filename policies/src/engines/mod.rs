@@ -1,5 +1,7 @@
 //! The engines, one file each, and the check that every model file passes before any of them.
 
+pub mod direct;
+pub mod onnx_card;
 pub mod onnx_scan;
 pub mod ort;
 pub mod rten;

@@ -325,7 +325,7 @@ fn integers(value: Value<'_>, limit: usize, into: &mut Vec<i64>) -> Result<(), S
                 packed = rest;
             }
         }
-        Value::Fixed => {}
+        Value::Fixed(_) => {}
     }
     Ok(())
 }

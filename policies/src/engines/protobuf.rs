@@ -5,8 +5,8 @@
 pub(super) enum Value<'a> {
     /// An integer.
     Varint(u64),
-    /// Four or eight bytes, which no check needs.
-    Fixed,
+    /// Four or eight bytes, little-endian.
+    Fixed(&'a [u8]),
     /// Contents, and their offset in the file.
     Bytes(&'a [u8], usize),
 }
@@ -46,13 +46,13 @@ impl<'a> Fields<'a> {
         let tag = self.take_varint()?;
         let value = match tag & 7 {
             0 => Value::Varint(self.take_varint()?),
-            1 => self.take(8).map(|_| Value::Fixed)?,
+            1 => Value::Fixed(self.take(8)?),
             2 => {
                 let length = usize::try_from(self.take_varint()?).ok()?;
                 let at = self.at;
                 Value::Bytes(self.take(length)?, at)
             }
-            5 => self.take(4).map(|_| Value::Fixed)?,
+            5 => Value::Fixed(self.take(4)?),
             _ => return None,
         };
         (tag >> 3 != 0).then_some(Field {
