@@ -4,6 +4,7 @@ use crate::engine::Tensor;
 use crate::error::PolicyError;
 use crate::features::{Channel, Features, PolicyInput};
 use crate::manifest::ImageLayout;
+use sinew_runtime::Frame;
 
 /// `y = x * gain + bias`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,7 +69,8 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Writes the run. `last_action` is the network's own previous output.
+    /// Writes the run from vectors; images are for [`Part::fill_image`]. `last_action` is the network's
+    /// own previous output.
     pub(crate) fn fill(
         &self,
         policy: &str,
@@ -105,29 +107,32 @@ impl Part {
                 }
                 Ok(())
             }
-            &Bound::Image {
-                camera,
-                layout,
-                width,
-                height,
-            } => {
-                let frame = input.images[camera];
-                if (frame.width as usize, frame.height as usize) != (width, height)
-                    || frame.data.len() != run.len()
-                {
-                    return Err(PolicyError::ImageSize {
-                        policy: policy.to_owned(),
-                        camera: features.cameras()[camera].clone(),
-                        got_width: frame.width,
-                        got_height: frame.height,
-                        width,
-                        height,
-                    });
-                }
-                self.pixels(run, &frame.data, layout);
-                Ok(())
-            }
+            // Written by `fill_image`, when a camera has a new one.
+            Bound::Image { .. } => Ok(()),
         }
+    }
+
+    /// Writes the run from a camera's frame, if an image fills it.
+    pub(crate) fn fill_image(
+        &self,
+        policy: &str,
+        features: &Features,
+        frame: &Frame,
+        tensors: &mut [Tensor],
+    ) -> Result<(), PolicyError> {
+        let &Bound::Image {
+            camera,
+            layout,
+            width,
+            height,
+        } = &self.bound
+        else {
+            return Ok(());
+        };
+        let run = &mut tensors[self.tensor].data[self.start..self.start + self.bound.len()];
+        check_size(policy, features, camera, frame, (width, height))?;
+        self.pixels(run, &frame.data, layout);
+        Ok(())
     }
 
     /// Writes numbers by index; the error is the index of one that is not finite.
@@ -161,4 +166,27 @@ impl Part {
             None => value as f32,
         }
     }
+}
+
+/// Refuses a frame that has not the agreed size or is not RGB.
+pub(crate) fn check_size(
+    policy: &str,
+    features: &Features,
+    camera: usize,
+    frame: &Frame,
+    (width, height): (usize, usize),
+) -> Result<(), PolicyError> {
+    if (frame.width as usize, frame.height as usize) == (width, height)
+        && frame.data.len() == 3 * width * height
+    {
+        return Ok(());
+    }
+    Err(PolicyError::ImageSize {
+        policy: policy.to_owned(),
+        camera: features.cameras()[camera].clone(),
+        got_width: frame.width,
+        got_height: frame.height,
+        width,
+        height,
+    })
 }

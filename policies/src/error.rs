@@ -158,6 +158,9 @@ pub enum PolicyError {
     /// `--provider` names no provider.
     #[error("unknown provider `{0}`; use cpu, cuda or tensorrt")]
     UnknownProvider(String),
+    /// `--precision` names no precision.
+    #[error("unknown precision `{0}`; use fp32, fp16 or int8")]
+    UnknownPrecision(String),
     /// ONNX Runtime cannot compute where it was told to.
     #[error(
         "provider {provider} cannot be used: {problem}; it needs an NVIDIA GPU, an onnxruntime library that was built \

@@ -1,6 +1,7 @@
 //! What a robot (and its surroundings) offers to a policy, by name, and one observation of it.
 
 use sinew_runtime::{Frame, JointNames, JointState};
+use std::collections::BTreeMap;
 
 /// A vector of named numbers that a policy may observe beside joints and images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,12 +41,13 @@ impl Channel {
 
 /// Names of everything that can be observed and driven. Policies bind to these names, never to
 /// positions in an array.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Features {
     robot: Option<String>,
     joints: JointNames,
     values: [Vec<String>; Channel::ALL.len()],
     cameras: Vec<String>,
+    ranges: BTreeMap<String, [f64; 2]>,
 }
 
 impl Features {
@@ -56,6 +58,7 @@ impl Features {
             joints: joints.clone(),
             values: Default::default(),
             cameras: Vec::new(),
+            ranges: BTreeMap::new(),
         }
     }
 
@@ -85,6 +88,22 @@ impl Features {
     pub fn with_cameras(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.cameras = names.into_iter().map(Into::into).collect();
         self
+    }
+
+    /// Adds the joints that LeRobot's units count from 0 to 100 (grippers), with their positions in
+    /// rad at 0 and at 100. Policies that bring ranges of their own do not need them.
+    pub fn with_ranges(
+        mut self,
+        ranges: impl IntoIterator<Item = (impl Into<String>, [f64; 2])>,
+    ) -> Self {
+        let ranges = ranges.into_iter();
+        self.ranges = ranges.map(|(joint, range)| (joint.into(), range)).collect();
+        self
+    }
+
+    /// Positions in rad at 0 and at 100 of the joints that LeRobot's units count so.
+    pub fn ranges(&self) -> &BTreeMap<String, [f64; 2]> {
+        &self.ranges
     }
 
     /// Joint names in blueprint order.

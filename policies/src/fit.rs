@@ -433,7 +433,7 @@ fn holds(shape: &[Option<usize>], chunk: usize, joints: usize) -> bool {
 }
 
 /// From rad to the unit, for each joint.
-fn from_rad(joints: &[String], units: &JointUnits) -> Vec<Affine> {
+pub(crate) fn from_rad(joints: &[String], units: &JointUnits) -> Vec<Affine> {
     let degrees = Affine {
         gain: 180.0 / std::f64::consts::PI,
         bias: 0.0,

@@ -27,8 +27,8 @@ mod decode;
 mod encode;
 mod fit;
 
-pub use engine::{Engine, EngineChoice, ModelBytes, Tensor, TensorInfo};
+pub use engine::{Engine, EngineChoice, EngineOptions, ModelBytes, Provider, Tensor, TensorInfo};
 pub use error::PolicyError;
 pub use features::{Channel, Features, PolicyInput};
 pub use manifest::Manifest;
-pub use policy::{LoadOptions, Policy};
+pub use policy::{LoadOptions, PictureUse, Policy, PolicyInfo, Precision};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! config.json ──────────────► Config      what the network is, what goes in and out
-//! model.safetensors ────────► Weights     mapped into memory ──► Expected: by name and shape
+//! model.safetensors ────────► Weights     mapped into memory
 //! policy_*processor.json ───► Processors  normalisation, renaming ──► Scaling
 //! train_config.json ────────► Training    dataset, steps
 //! sinew.toml ───────────────► Names       joints, units, rate
@@ -15,7 +15,7 @@
 pub mod act;
 pub mod checkpoint;
 pub mod config;
-pub mod expected;
+pub mod diffusion;
 pub mod features;
 pub mod legacy;
 pub mod names;
@@ -30,12 +30,13 @@ mod attention;
 mod build;
 mod header;
 mod json;
+mod loading;
 
 pub use checkpoint::Checkpoint;
 pub use config::{ActConfig, Architecture, Config, DiffusionConfig, Generation};
-pub use expected::Expected;
 pub use features::{Feature, FeatureKind};
 pub use header::Dtype;
+pub use loading::{load, load_reference};
 pub use names::Names;
 pub use normalise::{Affine, Mode, Scaling};
 pub use processors::{Processors, Step};

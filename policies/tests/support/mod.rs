@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test file uses its own part.
 
+pub(crate) mod golden;
+
 use sinew_policies::{Engine, Features, Manifest, Tensor, TensorInfo};
 use sinew_runtime::JointNames;
 use std::path::{Path, PathBuf};

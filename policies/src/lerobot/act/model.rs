@@ -84,6 +84,11 @@ impl ActModel {
         &self.inputs
     }
 
+    /// A camera's tokens, `[cells, width]`, as they were encoded last.
+    pub fn tokens(&self, camera: usize) -> &[f32] {
+        &self.inputs[self.first_image + camera].data
+    }
+
     /// What a camera's encoder takes, as it is now.
     pub fn encoder_inputs(&self, camera: usize) -> (usize, &[Tensor]) {
         (self.encoder_of[camera], &self.images[camera])
