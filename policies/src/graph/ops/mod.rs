@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod convolution;
+mod dynamic;
 mod layout;
 mod linear;
 mod norm;
