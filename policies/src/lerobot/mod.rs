@@ -36,7 +36,7 @@ pub use checkpoint::Checkpoint;
 pub use config::{ActConfig, Architecture, Config, DiffusionConfig, Generation};
 pub use features::{Feature, FeatureKind};
 pub use header::Dtype;
-pub use loading::{load, load_reference};
+pub use loading::{CALIBRATION_FILE, Opening, load, load_reference};
 pub use names::Names;
 pub use normalise::{Affine, Mode, Scaling};
 pub use processors::{Processors, Step};

@@ -285,17 +285,7 @@ impl<'a> Weight<'a> {
         }
     }
 
-    /// Refuses a tensor with an element that is NaN or infinite.
-    ///
-    /// # Errors
-    /// With the tensor's name and the element's place.
-    pub fn check_finite(&self) -> Result<(), PolicyError> {
-        match self.not_finite() {
-            None => Ok(()),
-            Some(problem) => Err(bad(self.file, problem + "; train or fetch it again")),
-        }
-    }
-
+    /// What to say of a tensor with an element that is NaN or infinite.
     pub(super) fn not_finite(&self) -> Option<String> {
         let at = self.first_not_finite()?;
         Some(format!(
