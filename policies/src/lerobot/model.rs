@@ -56,6 +56,12 @@ pub trait Model: Send + fmt::Debug {
     /// The chunk for the newest observation, `[steps, n]`.
     fn act(&mut self, options: &ActOptions<'_>) -> Result<&[f32], String>;
 
+    /// A short form of [`Model::act`], to compare two forms of one network on what both have
+    /// observed: networks that iterate take one step only.
+    fn probe(&mut self, options: &ActOptions<'_>) -> Result<&[f32], String> {
+        self.act(options)
+    }
+
     /// Forgets all observations.
     fn reset(&mut self);
 

@@ -28,11 +28,13 @@ mod noise;
 mod quantise;
 mod schedule;
 mod unet;
+mod whole;
 
 pub use convolution::Lowering;
 pub use model::DiffusionModel;
 pub use noise::Normal;
 pub use schedule::Schedule;
+pub use whole::NOISE;
 
 use super::act::Algebra;
 use super::build::Parts;
@@ -137,10 +139,14 @@ impl Network {
             })
         })();
         // A part that could not be built has failed `finish`.
-        built.ok_or_else(|| PolicyError::Weights {
+        built.ok_or_else(|| self.unbuilt())
+    }
+
+    fn unbuilt(&self) -> PolicyError {
+        PolicyError::Weights {
             path: self.checkpoint.weights.path().to_owned(),
             problems: vec!["the network could not be built".to_owned()],
-        })
+        }
     }
 
     /// Which encoder camera `camera` uses.

@@ -140,6 +140,35 @@ impl DiffusionModel {
         }
     }
 
+    /// Starts a chunk: takes the noise, and tells the network of the observations.
+    fn begin(&mut self, options: &ActOptions<'_>) -> Result<(), String> {
+        match options.noise {
+            Some(noise) if noise.len() == self.noise.len() => self.noise.copy_from_slice(noise),
+            Some(noise) => {
+                let (got, wanted) = (noise.len(), self.noise.len());
+                return Err(format!(
+                    "it was given {got} numbers of noise and takes {wanted}"
+                ));
+            }
+            None => self.normal.fill(&mut self.noise),
+        }
+        self.remember()?;
+        let sample = &mut self.inputs[0].data;
+        let count = sample.len();
+        sample.copy_from_slice(&self.noise[..count]);
+        Ok(())
+    }
+
+    /// What the network says of the sample at denoising step `index`.
+    fn predict(&mut self, index: usize) -> Result<(), String> {
+        self.condition(index);
+        self.unet.run(&self.inputs, &mut self.prediction)?;
+        match self.prediction[0].data.len() == self.inputs[0].data.len() {
+            true => Ok(()),
+            false => Err(format!("the network gave {:?}", self.prediction[0].shape)),
+        }
+    }
+
     /// Tells the network of the observations, once a chunk.
     fn remember(&mut self) -> Result<(), String> {
         let Some(observed) = self.history.all() else {
@@ -246,37 +275,27 @@ impl Model for DiffusionModel {
     }
 
     fn act(&mut self, options: &ActOptions<'_>) -> Result<&[f32], String> {
-        match options.noise {
-            Some(noise) if noise.len() == self.noise.len() => self.noise.copy_from_slice(noise),
-            Some(noise) => {
-                let (got, wanted) = (noise.len(), self.noise.len());
-                return Err(format!(
-                    "it was given {got} numbers of noise and takes {wanted}"
-                ));
-            }
-            None => self.normal.fill(&mut self.noise),
-        }
-        self.remember()?;
-        let size = self.inputs[0].data.len();
-        let (initial, mut fresh) = (&self.noise[..size], size);
-        self.inputs[0].data.copy_from_slice(initial);
+        self.begin(options)?;
+        let (size, mut fresh) = (self.inputs[0].data.len(), self.inputs[0].data.len());
         for index in 0..self.schedule.len() {
-            self.condition(index);
-            self.unet.run(&self.inputs, &mut self.prediction)?;
-            let predicted = &self.prediction[0].data;
-            if predicted.len() != size {
-                return Err(format!("the network gave {:?}", self.prediction[0].shape));
-            }
+            self.predict(index)?;
             let noise: &[f32] = match self.schedule.adds_noise(index) {
                 true => &self.noise[fresh..fresh + size],
                 false => &[],
             };
             fresh += noise.len();
+            let predicted = &self.prediction[0].data;
             self.schedule
                 .step(index, &mut self.inputs[0].data, predicted, noise);
         }
         let (steps, width) = self.chunk;
         Ok(&self.inputs[0].data[self.first..self.first + steps * width])
+    }
+
+    fn probe(&mut self, options: &ActOptions<'_>) -> Result<&[f32], String> {
+        self.begin(options)?;
+        self.predict(0)?;
+        Ok(&self.prediction[0].data)
     }
 
     fn reset(&mut self) {

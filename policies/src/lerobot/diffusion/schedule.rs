@@ -24,18 +24,18 @@ pub struct Schedule {
 
 /// One step from time `t` towards the sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Step {
+pub(super) struct Step {
     /// Training step, which the network is told.
     timestep: usize,
     /// √ᾱ and √(1 − ᾱ) of `t`.
-    root_alpha: f32,
-    root_beta: f32,
+    pub(super) root_alpha: f32,
+    pub(super) root_beta: f32,
     /// Factor of the predicted sample.
-    of_sample: f32,
+    pub(super) of_sample: f32,
     /// Factor of the current state (DDPM), or of the predicted noise (DDIM).
-    of_rest: f32,
+    pub(super) of_rest: f32,
     /// Standard deviation of fresh noise; zero where none is added.
-    sigma: f32,
+    pub(super) sigma: f32,
 }
 
 impl Schedule {
@@ -98,6 +98,11 @@ impl Schedule {
     /// Whether step `index` adds fresh noise.
     pub fn adds_noise(&self, index: usize) -> bool {
         self.steps[index].sigma > 0.0
+    }
+
+    /// The numbers of step `index`.
+    pub(super) fn factors(&self, index: usize) -> &Step {
+        &self.steps[index]
     }
 
     /// Takes step `index`: `state` becomes the state before it. `predicted` is what the network said
