@@ -8,6 +8,7 @@ use super::topics::messages::{
 use sinew_drivers::feetech::packet::{Parsed, Parser};
 use sinew_hardware::blueprint::Origin;
 use sinew_hardware::{Blueprint, Calibration};
+use sinew_policies::lerobot::{Config, Names, Processors, Training, check_safetensors};
 use sinew_policies::{EngineChoice, Manifest, ModelBytes, Tensor};
 use std::path::Path;
 
@@ -38,6 +39,42 @@ pub fn calibration(bytes: &[u8]) {
 /// `policy.toml`.
 pub fn manifest(bytes: &[u8]) {
     let _ = Manifest::parse(Path::new("policy.toml"), &String::from_utf8_lossy(bytes));
+}
+
+/// The header of a LeRobot policy's weights.
+pub fn safetensors(bytes: &[u8]) {
+    let _ = check_safetensors(bytes);
+}
+
+/// `config.json` and `train_config.json` of a LeRobot policy.
+pub fn policy_config(bytes: &[u8]) {
+    if let Ok(config) = Config::parse(Path::new("config.json"), bytes) {
+        assert!(config.action().is_some_and(|action| !action.is_empty()));
+        assert!(config.architecture.n_action_steps() <= config.architecture.chunk_size());
+        for feature in config.inputs.iter().chain(&config.outputs) {
+            let _ = (config.mode(feature), feature.camera(), feature.channels());
+        }
+    }
+    let _ = Training::parse(Path::new("train_config.json"), bytes);
+}
+
+/// `policy_preprocessor.json` and `policy_postprocessor.json` of a LeRobot policy.
+pub fn processors(bytes: &[u8]) {
+    let Ok(pre) = Processors::parse_steps(Path::new("policy_preprocessor.json"), bytes) else {
+        return;
+    };
+    let processors = Processors {
+        post: pre.clone(),
+        pre,
+        legacy: false,
+    };
+    assert_eq!(processors.relative(6).len(), 6);
+    let _ = processors.robot_name("observation.state");
+}
+
+/// `sinew.toml` beside a LeRobot policy.
+pub fn names(bytes: &[u8]) {
+    let _ = Names::parse(Path::new("sinew.toml"), &String::from_utf8_lossy(bytes));
 }
 
 /// A policy's network: the check before any engine, and the engine that is built in.

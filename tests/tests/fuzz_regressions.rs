@@ -20,6 +20,10 @@ fn what_fuzzing_found_stays_mended() {
         ("calibration", parsers::calibration),
         ("manifest", parsers::manifest),
         ("onnx", parsers::onnx),
+        ("safetensors", parsers::safetensors),
+        ("policy_config", parsers::policy_config),
+        ("processors", parsers::processors),
+        ("names", parsers::names),
         ("feetech", parsers::feetech),
         ("cdr", parsers::cdr),
     ]);
