@@ -161,6 +161,9 @@ pub struct EngineOptions {
     /// Whether the engine may rewrite the graph (fuse, fold, lay out weights anew). Without, it
     /// computes operator by operator: slow, and what fast paths are checked against.
     pub optimise: bool,
+    /// Whether weights of matrix products may be laid out anew at load. Faster for products with few
+    /// rows, at the price of a second copy of those weights.
+    pub prepack: bool,
 }
 
 impl Default for EngineOptions {
@@ -170,6 +173,7 @@ impl Default for EngineOptions {
             threads: 1,
             provider: Provider::Cpu,
             optimise: true,
+            prepack: false,
         }
     }
 }

@@ -15,6 +15,14 @@ pub enum PolicyError {
         /// The system's own words.
         source: std::io::Error,
     },
+    /// A file beside the policy could not be written.
+    #[error("cannot write {}: {source}; is there room, and may you write there?", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's own words.
+        source: std::io::Error,
+    },
     /// `policy.toml` is not valid.
     #[error("{}:{line}: {problem}", path.display())]
     Manifest {

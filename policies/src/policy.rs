@@ -14,6 +14,7 @@
 use crate::engine::{Engine, EngineChoice, EngineOptions, Provider};
 use crate::error::PolicyError;
 use crate::features::{Channel, Features, PolicyInput};
+use crate::graph::quantize::Recorder;
 use crate::lerobot::Checkpoint;
 use crate::lerobot::model::ActOptions;
 use crate::manifest::{FILE_NAME, Manifest};
@@ -84,6 +85,9 @@ pub struct LoadOptions {
     pub rate_hz: Option<f64>,
     /// Start of the noise of networks that need some.
     pub seed: u64,
+    /// Notes the ranges of a checkpoint's activations while it runs in single precision: what
+    /// `Precision::Int8` needs. Give it some hundred observations, then write the calibration.
+    pub recorder: Option<Recorder>,
 }
 
 impl Default for LoadOptions {
@@ -97,6 +101,7 @@ impl Default for LoadOptions {
             self_check: true,
             rate_hz: None,
             seed: 0,
+            recorder: None,
         }
     }
 }
@@ -107,7 +112,7 @@ impl LoadOptions {
             engine: self.engine,
             threads,
             provider: self.provider,
-            optimise: true,
+            ..EngineOptions::default()
         }
     }
 }
@@ -149,6 +154,8 @@ pub struct PolicyInfo {
     pub chunk_size: usize,
     /// Steps that are used before the network is asked again.
     pub n_action_steps: usize,
+    /// Observations of consecutive steps that it looks at, the newest included.
+    pub n_obs_steps: usize,
     /// Coefficient of temporal ensembling, where the policy's author wants it.
     pub ensemble_coeff: Option<f64>,
 }

@@ -6,6 +6,7 @@ mod support;
 
 use sinew_policies::EngineChoice;
 use sinew_policies::engine::EngineOptions;
+use sinew_policies::lerobot::Opening;
 use sinew_policies::lerobot::act::{ActModel, Algebra, Network};
 use sinew_policies::lerobot::model::{ActOptions, Model};
 use support::golden::{Case, apart, golden};
@@ -17,13 +18,16 @@ const TOLERANCE: f32 = 1e-5;
 /// A model on what lerobot's processors gave to the network.
 fn chunk(case: &Case, algebra: Algebra, engine: EngineChoice) -> Vec<f32> {
     let network = Network::new(&case.checkpoint).unwrap();
-    let options = EngineOptions {
-        engine,
-        threads: 2,
-        optimise: algebra == Algebra::Folded,
-        ..EngineOptions::default()
+    let opening = Opening {
+        engine: EngineOptions {
+            engine,
+            threads: 2,
+            optimise: algebra == Algebra::Folded,
+            ..EngineOptions::default()
+        },
+        ..Opening::default()
     };
-    let mut model = ActModel::new(&network, algebra, &options)
+    let mut model = ActModel::new(&network, algebra, &opening)
         .unwrap_or_else(|error| panic!("{}: {error}", case.name));
     for (index, image) in network.images().iter().enumerate() {
         let pixels = case.floats(&format!("in/{}", image.name));

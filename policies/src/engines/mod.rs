@@ -6,4 +6,5 @@ pub mod onnx_scan;
 pub mod ort;
 pub mod rten;
 
+mod ort_device;
 mod protobuf;

@@ -1,6 +1,7 @@
 //! ONNX Runtime through `ort`, from a shared library that is looked for when it is needed.
 
 use crate::engine::{Engine, EngineOptions, Provider, Tensor, TensorInfo, guarded};
+use crate::engines::ort_device::DeviceTensors;
 use crate::error::PolicyError;
 use crate::graph::{External, Graph};
 use ort::AsPointer;
@@ -117,6 +118,8 @@ pub fn environment(library: &Path) -> Result<Environment, PolicyError> {
 /// A network loaded by ONNX Runtime.
 #[derive(Debug)]
 pub struct OrtEngine {
+    /// On a GPU: tensors that stay there. Declared before `session`, so dropped before it.
+    device: Option<DeviceTensors>,
     session: Session,
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
@@ -139,7 +142,12 @@ impl OrtEngine {
     ) -> Result<Self, String> {
         let graph = Box::new(graph);
         let session = graph_session(environment, &graph, how).map_err(|e| e.to_string())?;
-        Ok(Self::with_session(session, Some(graph)))
+        let mut engine = Self::with_session(session, Some(graph));
+        if how.provider != Provider::Cpu {
+            let device = DeviceTensors::new(&engine.session, &engine.inputs, &engine.outputs);
+            engine.device = Some(device.map_err(|e| e.to_string())?);
+        }
+        Ok(engine)
     }
 
     fn with_session(session: Session, graph: Option<Box<Graph>>) -> Self {
@@ -154,6 +162,7 @@ impl OrtEngine {
             .map(|o| info(o.name(), o.dtype()))
             .collect();
         Self {
+            device: None,
             session,
             inputs,
             outputs,
@@ -162,6 +171,10 @@ impl OrtEngine {
     }
 
     fn run_unguarded(&mut self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), String> {
+        if let Some(device) = &mut self.device {
+            let done = device.run(&mut self.session, inputs, outputs, &self.outputs);
+            return done.map_err(|e| e.to_string());
+        }
         let values = inputs
             .iter()
             .map(view)
@@ -206,10 +219,10 @@ fn graph_session(
     graph: &Graph,
     how: &EngineOptions,
 ) -> ort::Result<Session> {
-    let mut builder = builder(environment, how.threads)?
-        .with_config_entry("session.x64quantprecision", "1")?
-        // Weights in another layout would be a second copy of them.
-        .with_prepacking(false)?;
+    let mut builder = builder(environment, how.threads)?.with_prepacking(how.prepack)?;
+    if graph.needs_wide_sums() {
+        builder = builder.with_config_entry("session.x64quantprecision", "1")?;
+    }
     if !how.optimise {
         builder = builder.with_optimization_level(GraphOptimizationLevel::Disable)?;
     }
@@ -235,12 +248,20 @@ fn graph_session(
 
 /// The providers to ask for, most wanted first. Each must be there: none is passed over.
 fn providers(provider: Provider) -> Vec<ep::ExecutionProviderDispatch> {
-    let cuda = || ep::CUDA::default().build().error_on_failure();
-    let tensorrt = || ep::TensorRT::default().build().error_on_failure();
+    // A whole graph is replayed in one launch: policies are small, and most of their time on a GPU
+    // would be spent on starting kernels. Only one of the two may own the replay.
+    let cuda = |graph| {
+        let cuda = ep::CUDA::default().with_cuda_graph(graph);
+        cuda.build().error_on_failure()
+    };
+    let tensorrt = || {
+        let tensorrt = ep::TensorRT::default().with_cuda_graph(true);
+        tensorrt.build().error_on_failure()
+    };
     match provider {
         Provider::Cpu => Vec::new(),
-        Provider::Cuda => vec![cuda()],
-        Provider::TensorRt => vec![tensorrt(), cuda()],
+        Provider::Cuda => vec![cuda(true)],
+        Provider::TensorRt => vec![tensorrt(), cuda(false)],
     }
 }
 

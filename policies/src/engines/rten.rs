@@ -38,8 +38,7 @@ impl RtenEngine {
         let graph = Box::new(graph);
         let mut options = ModelOptions::with_all_ops();
         options.enable_optimization(how.optimise);
-        // Weights in another layout would be a second copy of them.
-        options.prepack_weights(false);
+        options.prepack_weights(how.prepack);
         let bytes = graph.to_onnx(&|index, _| {
             Some(External {
                 location: external_name(index),

@@ -15,11 +15,14 @@
 //! Read [`builder`] first, then [`ops`].
 
 pub mod builder;
+pub mod half;
 pub mod ops;
+pub mod quantize;
 pub mod weights;
 
 mod encode;
 mod onnx;
+mod rewrite;
 mod shape;
 
 pub use builder::{GraphBuilder, Value};

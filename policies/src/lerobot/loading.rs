@@ -1,31 +1,152 @@
 //! From a checkpoint to a network that runs.
 
 use super::act::{ActModel, Algebra, Network};
+use super::diffusion::{self, DiffusionModel, Lowering};
 use super::model::Model;
 use super::{Architecture, Checkpoint};
-use crate::engine::EngineOptions;
+use crate::engine::{Engine, EngineOptions};
 use crate::error::PolicyError;
+use crate::graph::Graph;
+use crate::graph::half::to_half;
+use crate::graph::quantize::{
+    Calibration, Recorder, RecordingEngine, WeightRange, observed, quantize,
+};
 use crate::policy::Precision;
+use std::path::Path;
 use std::sync::Arc;
+
+/// Ranges of a checkpoint's activations, beside its `config.json`.
+pub const CALIBRATION_FILE: &str = "sinew-int8.json";
+/// Its largest size, bytes.
+const CALIBRATION_LIMIT: u64 = 16 << 20;
+
+/// How graphs become engines: precision, and whether ranges are recorded.
+#[derive(Debug, Default, Clone)]
+pub struct Opening {
+    /// How the engine runs them.
+    pub engine: EngineOptions,
+    /// What they compute with.
+    pub precision: Precision,
+    /// Ranges, for [`Precision::Int8`].
+    pub calibration: Option<Arc<Calibration>>,
+    /// Where ranges are noted. Then the network runs in floats.
+    pub recorder: Option<Recorder>,
+}
+
+impl Opening {
+    /// Opens a graph.
+    ///
+    /// # Errors
+    /// When the engine does not take it.
+    pub fn open(&self, graph: Graph) -> Result<Box<dyn Engine>, PolicyError> {
+        if let Some(recorder) = &self.recorder {
+            let (watched, names) = observed(&graph);
+            let engine = self.engine.open(watched)?;
+            let recorder = Arc::clone(recorder);
+            return Ok(Box::new(RecordingEngine::new(
+                engine,
+                graph.name(),
+                names,
+                recorder,
+            )));
+        }
+        match (self.precision, &self.calibration) {
+            (Precision::Int8, Some(calibration)) => {
+                let integers = quantize(&graph, calibration, WeightRange::of_this_machine());
+                drop(graph);
+                let options = EngineOptions {
+                    prepack: true,
+                    ..self.engine
+                };
+                options.open(integers)
+            }
+            (Precision::Fp16, _) => self.engine.open(to_half(&graph)),
+            _ => self.engine.open(graph),
+        }
+    }
+}
+
+impl Calibration {
+    /// Reads the ranges of the checkpoint in `dir`.
+    ///
+    /// # Errors
+    /// When there are none, with what makes them, or when the file is damaged.
+    pub fn read(dir: &Path) -> Result<Self, PolicyError> {
+        let path = dir.join(CALIBRATION_FILE);
+        let bad = |problem: String| PolicyError::Checkpoint {
+            path: path.clone(),
+            problem,
+        };
+        if !path.is_file() {
+            return Err(bad(
+                "it is missing; `sinew policy quantize` measures the ranges that int8 needs"
+                    .to_owned(),
+            ));
+        }
+        let bytes = crate::engine::read_limited(&path, CALIBRATION_LIMIT);
+        let bytes = bytes.map_err(|source| PolicyError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let found: Self = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
+        let mut ranges = found.ranges.values().flat_map(|values| values.iter());
+        let wrong = ranges.find(|(_, [low, high])| !(low <= high && (high - low).is_finite()));
+        match wrong {
+            Some((name, range)) => Err(bad(format!(
+                "the range of `{name}` is {range:?}; run `sinew policy quantize` again"
+            ))),
+            None => Ok(found),
+        }
+    }
+
+    /// Writes the ranges beside the checkpoint in `dir`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, dir: &Path) -> Result<(), PolicyError> {
+        let path = dir.join(CALIBRATION_FILE);
+        let written = serde_json::to_vec(self)
+            .map_err(std::io::Error::other)
+            .and_then(|text| std::fs::write(&path, text));
+        written.map_err(|source| PolicyError::Write { path, source })
+    }
+}
 
 /// Opens a checkpoint's network on an engine.
 ///
 /// # Errors
 /// When weights do not fit or the engine cannot be used; in less than single precision also when
-/// that was not prepared or the engine does not have it.
+/// that was not prepared.
 pub fn load(
     checkpoint: &Arc<Checkpoint>,
-    _precision: Precision,
-    options: &EngineOptions,
+    opening: &Opening,
 ) -> Result<Box<dyn Model>, PolicyError> {
     match &checkpoint.config.architecture {
         Architecture::Act(_) => {
+            let mut opening = opening.clone();
+            if opening.precision == Precision::Int8 && opening.calibration.is_none() {
+                opening.calibration = Some(Arc::new(Calibration::read(&checkpoint.dir)?));
+            }
             let network = Network::new(checkpoint)?;
-            let (encoders, transformer) = network.build(Algebra::Folded)?;
-            let model = ActModel::with_graphs(&network, encoders, transformer, options)?;
+            Ok(Box::new(ActModel::new(
+                &network,
+                Algebra::Folded,
+                &opening,
+            )?))
+        }
+        Architecture::Diffusion(_) => {
+            let network = diffusion::Network::new(checkpoint)?;
+            let lowering = match opening.precision {
+                Precision::Int8 => Lowering::Int8,
+                _ => Lowering::default(),
+            };
+            let options = EngineOptions {
+                prepack: lowering != Lowering::Convolution,
+                ..opening.engine
+            };
+            let model = DiffusionModel::new(&network, Algebra::Folded, lowering, &options)?;
             Ok(Box::new(model))
         }
-        other => Err(unsupported(checkpoint, other)),
     }
 }
 
@@ -40,16 +161,17 @@ pub fn load_reference(
     match &checkpoint.config.architecture {
         Architecture::Act(_) => {
             let network = Network::new(checkpoint)?;
-            let model = ActModel::new(&network, Algebra::Plain, options)?;
+            let opening = Opening {
+                engine: *options,
+                ..Opening::default()
+            };
+            Ok(Box::new(ActModel::new(&network, Algebra::Plain, &opening)?))
+        }
+        Architecture::Diffusion(_) => {
+            let network = diffusion::Network::new(checkpoint)?;
+            let lowering = Lowering::default();
+            let model = DiffusionModel::new(&network, Algebra::Plain, lowering, options)?;
             Ok(Box::new(model))
         }
-        other => Err(unsupported(checkpoint, other)),
-    }
-}
-
-fn unsupported(checkpoint: &Checkpoint, architecture: &Architecture) -> PolicyError {
-    PolicyError::UnsupportedType {
-        path: checkpoint.config.path.clone(),
-        kind: architecture.name().to_owned(),
     }
 }

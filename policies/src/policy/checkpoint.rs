@@ -9,7 +9,7 @@ use crate::features::{Features, PolicyInput};
 use crate::fit::from_rad;
 use crate::lerobot::model::{ActOptions, Model};
 use crate::lerobot::names::joints_of;
-use crate::lerobot::{Architecture, Checkpoint, Feature, load};
+use crate::lerobot::{Architecture, Checkpoint, Feature, Opening, load};
 use crate::manifest::{JointUnits, Unit};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -75,9 +75,15 @@ impl CheckpointPolicy {
             threads => threads,
         };
         let how = options.engine_options(threads);
-        let model = load(&checkpoint, options.precision, &how)?;
-        let check = (options.self_check && options.precision == Precision::Fp32)
-            .then(|| SelfCheck::new(&checkpoint, &how));
+        let opening = Opening {
+            engine: how,
+            precision: options.precision,
+            calibration: None,
+            recorder: options.recorder.clone(),
+        };
+        let model = load(&checkpoint, &opening)?;
+        let plain = options.precision == Precision::Fp32 && options.recorder.is_none();
+        let check = (options.self_check && plain).then(|| SelfCheck::new(&checkpoint, &how));
         let config = &checkpoint.config;
         let architecture = &config.architecture;
         let rate_hz = options.rate_hz.or(checkpoint.names.rate_hz).unwrap_or_else(|| {
@@ -102,6 +108,7 @@ impl CheckpointPolicy {
                 rate_hz,
                 chunk_size: steps,
                 n_action_steps: architecture.n_action_steps().min(steps),
+                n_obs_steps: config.n_obs_steps,
                 ensemble_coeff,
             },
             state_values: vec![0.0; binding.state.len()],

@@ -70,6 +70,7 @@ impl NetworkPolicy {
             rate_hz: self.manifest.rate_hz,
             chunk_size: self.manifest.chunk_size,
             n_action_steps: self.manifest.n_action_steps,
+            n_obs_steps: 1,
             ensemble_coeff: None,
         }
     }

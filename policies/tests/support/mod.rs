@@ -2,7 +2,9 @@
 
 #![allow(dead_code)] // Each test file uses its own part.
 
+pub(crate) mod checkpoint;
 pub(crate) mod golden;
+pub(crate) mod tiny_act;
 
 use sinew_policies::{Engine, Features, Manifest, Tensor, TensorInfo};
 use sinew_runtime::JointNames;

@@ -1,10 +1,11 @@
 //! ACT on an engine.
 
 use super::{Algebra, Network};
-use crate::engine::{Engine, EngineOptions, Tensor, TensorInfo};
+use crate::engine::{Engine, Tensor, TensorInfo};
 use crate::error::PolicyError;
 use crate::graph::Graph;
 use crate::lerobot::features::{ENVIRONMENT, STATE};
+use crate::lerobot::loading::Opening;
 use crate::lerobot::model::{ActOptions, Model};
 
 /// An ACT policy: one encoder for each size of image, one transformer.
@@ -33,10 +34,10 @@ impl ActModel {
     pub fn new(
         network: &Network,
         algebra: Algebra,
-        options: &EngineOptions,
+        opening: &Opening,
     ) -> Result<Self, PolicyError> {
         let (encoders, transformer) = network.build(algebra)?;
-        Self::with_graphs(network, encoders, transformer, options)
+        Self::with_graphs(network, encoders, transformer, opening)
     }
 
     /// Opens graphs that [`Network::build`] gave, rewritten or not.
@@ -47,11 +48,11 @@ impl ActModel {
         network: &Network,
         encoders: Vec<Graph>,
         transformer: Graph,
-        options: &EngineOptions,
+        opening: &Opening,
     ) -> Result<Self, PolicyError> {
-        let encoders = encoders.into_iter().map(|graph| options.open(graph));
+        let encoders = encoders.into_iter().map(|graph| opening.open(graph));
         let encoders = encoders.collect::<Result<Vec<_>, _>>()?;
-        let transformer = options.open(transformer)?;
+        let transformer = opening.open(transformer)?;
         let sizes = network.sizes();
         let images = network.images();
         let encoder_of = images
@@ -79,19 +80,9 @@ impl ActModel {
         })
     }
 
-    /// What the transformer takes, as it is now: for calibration.
-    pub fn transformer_inputs(&self) -> &[Tensor] {
-        &self.inputs
-    }
-
     /// A camera's tokens, `[cells, width]`, as they were encoded last.
     pub fn tokens(&self, camera: usize) -> &[f32] {
         &self.inputs[self.first_image + camera].data
-    }
-
-    /// What a camera's encoder takes, as it is now.
-    pub fn encoder_inputs(&self, camera: usize) -> (usize, &[Tensor]) {
-        (self.encoder_of[camera], &self.images[camera])
     }
 }
 
