@@ -19,9 +19,11 @@
 //! pick::CameraFeed ◄─ Renderer::render (a thread of its own) ◄─ snapshot of the state ◄───────┘
 //! ```
 //!
-//! Read [`world`] first, then [`lockstep`] and [`pick`]; [`render`] and [`go2`] stand on them.
+//! Read [`world`] first, then [`lockstep`] and [`pick`]; [`render`] and [`go2`] stand on them, and
+//! [`eval`] plays many episodes and counts.
 
 pub mod error;
+pub mod eval;
 mod ffi;
 pub mod go2;
 pub mod lockstep;

@@ -12,6 +12,16 @@ const FRAMES_PER_POOL: usize = 8;
 const SHADOW_SIZE: u32 = 512;
 const RENDER_NICENESS: libc::c_int = 10;
 
+/// How pictures of this world are drawn, at most `size` pixels wide and high.
+pub(super) fn render_options(size: (u32, u32)) -> RenderOptions {
+    RenderOptions {
+        max_width: size.0,
+        max_height: size.1,
+        shadow_size: SHADOW_SIZE,
+        ..RenderOptions::default()
+    }
+}
+
 /// Lowers the priority of this thread and of those that it starts: a software renderer takes all
 /// cores for some milliseconds a frame, and the servo bus must answer meanwhile.
 pub(super) fn yield_to_the_bus() {
@@ -33,13 +43,7 @@ impl Cameras {
     /// A renderer for the cameras of `shared`, on this thread.
     pub(super) fn new(model: Arc<Model>, shared: &Shared) -> Result<Self, PickError> {
         let (width, height) = CAMERA_SIZE;
-        let options = RenderOptions {
-            max_width: width,
-            max_height: height,
-            shadow_size: SHADOW_SIZE,
-            ..RenderOptions::default()
-        };
-        let renderer = Renderer::new(&model, options)?;
+        let renderer = Renderer::new(&model, render_options(CAMERA_SIZE))?;
         let mut views = Vec::new();
         for feed in &shared.feeds {
             let view = Viewpoint::Camera(model.camera(&feed.info().name)?);

@@ -13,6 +13,14 @@ pub enum PickError {
     /// The arm's blueprint could not be loaded.
     #[error(transparent)]
     Blueprint(#[from] sinew_hardware::HardwareError),
+    /// Whoever decides could not go on.
+    #[error("so101-pick: the episode of seed {seed} broke off: {problem}")]
+    Decision {
+        /// Seed of the episode.
+        seed: u64,
+        /// In the words of who decides.
+        problem: String,
+    },
     /// A configuration value cannot be used.
     #[error("so101-pick: {field} = {value} {problem}")]
     Config {
@@ -50,6 +58,12 @@ pub enum PickError {
         seed: u64,
         /// The simulator's words.
         reason: String,
+    },
+    /// A step in lockstep cannot be made.
+    #[error("so101-pick: step refused: {problem}")]
+    Step {
+        /// What is wrong with it, and what would be right.
+        problem: String,
     },
     /// The emulated servo bus could not be set up or broke down.
     #[error("so101-pick: emulated servo bus: {reason}")]

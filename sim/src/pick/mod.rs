@@ -8,14 +8,18 @@
 //!            cameras ◄─ frame slots ◄─ renderer ◄─ snapshot of the state       (render thread)
 //! ```
 //!
+//! [`Stage`] plays whole episodes the first way, for [`crate::eval`].
+//!
 //! Read [`task`] for the task, [`scripted`] for the operator that solves it, [`realtime`] for the
 //! server that makes it look like hardware, and [`link`] for how another process takes part.
 
 mod camera;
+pub mod episode;
 pub mod error;
 pub mod feed;
 pub mod link;
 pub mod observation;
+pub mod pictures;
 pub mod plant;
 pub mod reach;
 pub mod realtime;
@@ -23,13 +27,15 @@ pub mod scene;
 pub mod scripted;
 pub mod task;
 
+pub use episode::{Episode, Rules, Stage, Surroundings};
 pub use error::PickError;
 pub use feed::{CameraFeed, CameraInfo};
 pub use link::LinkClient;
 pub use observation::ENVIRONMENT;
+pub use pictures::{LockstepCameras, PictureSizes};
 pub use plant::{SimPlant, TickMap, emulated_servos};
 pub use reach::{Aim, Arm};
 pub use realtime::{SimConfig, SimServer};
-pub use scene::{CAMERA_SIZE, CAMERAS, CUBE_EDGE, DOF, JOINTS, Scene, WORLD};
+pub use scene::{CAMERA_SIZE, CAMERAS, CUBE_EDGE, DOF, JOINTS, ROBOT, Scene, WORLD};
 pub use scripted::{Phase, ScriptedPick};
 pub use task::{PickTask, TaskState, ZONE_RADIUS};

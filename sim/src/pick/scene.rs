@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 /// Name of the world.
 pub const WORLD: &str = "so101-pick";
+/// Name of the arm's blueprint.
+pub const ROBOT: &str = "so101";
 /// Joint names in blueprint order.
 pub const JOINTS: [&str; 6] = [
     "shoulder_pan",
@@ -149,7 +151,7 @@ impl Scene {
 
 /// The blueprint of the arm in this world.
 pub(super) fn blueprint() -> Result<Blueprint, PickError> {
-    Ok(Blueprint::load("so101")?)
+    Ok(Blueprint::load(ROBOT)?)
 }
 
 /// One of the blueprint's poses, in the order of [`JOINTS`].
