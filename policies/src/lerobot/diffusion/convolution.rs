@@ -16,7 +16,7 @@ pub enum Lowering {
     /// As one matrix product each: the window of each step becomes a row, and engines lay out the
     /// weights at load so that each is read once, in a straight line.
     Product,
-    /// As [`Lowering::Product`] with weights of 8 bits, one scale an output channel. Activations are
+    /// As [`Lowering::Product`] with weights of 7 bits in bytes, one scale an output channel. Activations are
     /// brought to 8 bits while running, with one scale a layer.
     Int8,
 }
