@@ -1,8 +1,7 @@
 //! Records demonstrations of the scripted operator in `so101-pick`, for distilling a policy.
 //!
 //! Runs in lockstep, as fast as it can. What the arm is told is disturbed by noise, what is
-//! recorded is what the operator wanted, so that a policy learns to come back from its own errors
-//! (noise injection after Laskey et al. 2017). Only solved episodes are kept.
+//! recorded is what the operator wanted, see [`Disturbance`]. Only solved episodes are kept.
 //!
 //! A row holds the measured joints, the environment, the operator's target, and 1 where the
 //! operator waits for the arm to be still: how long it has waited cannot be seen, so a network
@@ -12,9 +11,7 @@
 //! writes `DIR/demonstrations.f32` (rows of little-endian f32) and `DIR/demonstrations.json`
 //! (their columns and the episodes).
 
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
-use sinew_sim::pick::{DOF, ENVIRONMENT, JOINTS, Phase, PickTask, ScriptedPick};
+use sinew_sim::pick::{DOF, Disturbance, ENVIRONMENT, JOINTS, Phase, PickTask, ScriptedPick};
 use std::error::Error;
 use std::io::Write;
 use std::ops::Range;
@@ -24,10 +21,6 @@ const RATE_HZ: f64 = 30.0;
 const LONGEST_S: f64 = 25.0;
 /// Ticks recorded after the operator is done, so that the policy learns to stay at home.
 const TAIL_TICKS: usize = 12;
-/// Correlation time of the noise, s.
-const NOISE_TIME_S: f64 = 0.35;
-/// Share of the noise that is left where a cube is between the jaws or beside them.
-const CAREFUL: f64 = 0.35;
 
 struct Options {
     out: PathBuf,
@@ -61,51 +54,11 @@ fn options() -> Result<Options, Box<dyn Error>> {
     Ok(options)
 }
 
-/// First-order filtered white noise, one value a joint, of a standard deviation drawn for the
-/// episode: some episodes are clean, some rough.
-struct Noise {
-    random: SmallRng,
-    deviation: f64,
-    value: [f64; DOF],
-}
-
-impl Noise {
-    fn new(seed: u64, deviation: f64) -> Self {
-        let mut random = SmallRng::seed_from_u64(seed);
-        let deviation = deviation * random.random::<f64>();
-        Self {
-            random,
-            deviation,
-            value: [0.0; DOF],
-        }
-    }
-
-    fn next(&mut self, phase: Phase) -> [f64; DOF] {
-        let keep = (-1.0 / (RATE_HZ * NOISE_TIME_S)).exp();
-        let scale = match phase {
-            Phase::Reach | Phase::Carry | Phase::Retreat | Phase::Home | Phase::Ready => 1.0,
-            _ => CAREFUL,
-        };
-        for joint in 0..DOF {
-            let fresh = self.deviation * (1.0 - keep * keep).sqrt() * self.gauss();
-            self.value[joint] = keep * self.value[joint] + fresh;
-        }
-        // The gripper's squeeze is a small angle: noise on it would drop the cube.
-        std::array::from_fn(|i| self.value[i] * scale * if i + 1 == DOF { 0.3 } else { 1.0 })
-    }
-
-    /// Box and Muller 1958.
-    fn gauss(&mut self) -> f64 {
-        let (u, v): (f64, f64) = (self.random.random(), self.random.random());
-        (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
-    }
-}
-
 /// One episode's rows; `None` when it was not solved.
 fn episode(task: &mut PickTask, seed: u64, noise: f64) -> Result<Option<Vec<f32>>, Box<dyn Error>> {
     task.reset(seed)?;
     let mut operator = ScriptedPick::new(task)?;
-    let mut noise = Noise::new(seed, noise);
+    let mut noise = Disturbance::new(seed, noise, RATE_HZ);
     let mut rows = Vec::new();
     let mut tail = 0;
     while tail < TAIL_TICKS && task.world().time() < LONGEST_S {

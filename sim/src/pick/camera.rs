@@ -3,13 +3,16 @@
 use super::error::PickError;
 use super::feed::CameraFeed;
 use super::realtime::Shared;
-use super::scene::CAMERA_SIZE;
 use crate::{Model, RenderOptions, Renderer, State, Viewpoint, World};
 use sinew_runtime::{Clock, FramePool, MonotonicClock, Nanos};
 use std::sync::Arc;
 
 const FRAMES_PER_POOL: usize = 8;
 const SHADOW_SIZE: u32 = 512;
+/// Images up to this wide are drawn with several samples a pixel: so few pixels must say where an
+/// edge is by how much of each it covers.
+const SMALL_WIDTH: u32 = 160;
+const SMALL_SAMPLES: u32 = 4;
 const RENDER_NICENESS: libc::c_int = 10;
 
 /// How pictures of this world are drawn, at most `size` pixels wide and high.
@@ -18,6 +21,11 @@ pub(super) fn render_options(size: (u32, u32)) -> RenderOptions {
         max_width: size.0,
         max_height: size.1,
         shadow_size: SHADOW_SIZE,
+        samples: if size.0 <= SMALL_WIDTH {
+            SMALL_SAMPLES
+        } else {
+            0
+        },
         ..RenderOptions::default()
     }
 }
@@ -41,9 +49,13 @@ pub(super) struct Cameras {
 
 impl Cameras {
     /// A renderer for the cameras of `shared`, on this thread.
-    pub(super) fn new(model: Arc<Model>, shared: &Shared) -> Result<Self, PickError> {
-        let (width, height) = CAMERA_SIZE;
-        let renderer = Renderer::new(&model, render_options(CAMERA_SIZE))?;
+    pub(super) fn new(
+        model: Arc<Model>,
+        shared: &Shared,
+        size: (u32, u32),
+    ) -> Result<Self, PickError> {
+        let (width, height) = size;
+        let renderer = Renderer::new(&model, render_options(size))?;
         let mut views = Vec::new();
         for feed in &shared.feeds {
             let view = Viewpoint::Camera(model.camera(&feed.info().name)?);

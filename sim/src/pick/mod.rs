@@ -8,16 +8,19 @@
 //!            cameras ◄─ frame slots ◄─ renderer ◄─ snapshot of the state       (render thread)
 //! ```
 //!
-//! [`Stage`] plays whole episodes the first way, for [`crate::eval`].
+//! [`Stage`] plays whole episodes the first way, for [`crate::eval`]; [`LockstepPick`] lets a caller
+//! decide step by step, and [`serve`] a caller in another process.
 //!
 //! Read [`task`] for the task, [`scripted`] for the operator that solves it, [`realtime`] for the
 //! server that makes it look like hardware, and [`link`] for how another process takes part.
 
 mod camera;
+pub mod disturbance;
 pub mod episode;
 pub mod error;
 pub mod feed;
 pub mod link;
+pub mod lockstep;
 pub mod observation;
 pub mod pictures;
 pub mod plant;
@@ -25,12 +28,15 @@ pub mod reach;
 pub mod realtime;
 pub mod scene;
 pub mod scripted;
+pub mod serve;
 pub mod task;
 
+pub use disturbance::Disturbance;
 pub use episode::{Episode, Rules, Stage, Surroundings};
 pub use error::PickError;
 pub use feed::{CameraFeed, CameraInfo};
 pub use link::LinkClient;
+pub use lockstep::{LockstepPick, Observation};
 pub use observation::ENVIRONMENT;
 pub use pictures::{LockstepCameras, PictureSizes};
 pub use plant::{SimPlant, TickMap, emulated_servos};
@@ -38,4 +44,5 @@ pub use reach::{Aim, Arm};
 pub use realtime::{SimConfig, SimServer};
 pub use scene::{CAMERA_SIZE, CAMERAS, CUBE_EDGE, DOF, JOINTS, ROBOT, Scene, WORLD};
 pub use scripted::{Phase, ScriptedPick};
+pub use serve::EpisodeServer;
 pub use task::{PickTask, TaskState, ZONE_RADIUS};

@@ -13,10 +13,11 @@
 
 use super::camera::{Cameras, yield_to_the_bus};
 use super::error::PickError;
-use super::feed::{CameraFeed, CameraInfo};
+use super::feed::CameraFeed;
 use super::link::LinkServer;
+use super::lockstep::camera_infos;
 use super::plant::{SimPlant, TickMap, emulated_servos};
-use super::scene::{CAMERA_SIZE, CAMERAS};
+use super::scene::CAMERA_SIZE;
 use super::task::{PickTask, TaskState};
 use crate::{Model, State};
 use sinew_drivers::emulator::{
@@ -47,6 +48,8 @@ pub struct SimConfig {
     pub speed: f64,
     /// Frames a second of each camera; 0 for no cameras (and no need for a renderer).
     pub camera_fps: u32,
+    /// Size of the cameras' images, pixels: width, height.
+    pub camera_size: (u32, u32),
     /// Bytes on the bus take as long as on a real line.
     pub wire_timing: bool,
     /// Faults of the bus from the start; more can be switched on later.
@@ -65,6 +68,7 @@ impl Default for SimConfig {
             seed: 0,
             speed: 1.0,
             camera_fps: 30,
+            camera_size: CAMERA_SIZE,
             wire_timing: true,
             faults: Vec::new(),
             port_link: None,
@@ -207,7 +211,7 @@ impl SimServer {
             resets,
             failure: Mutex::default(),
             feeds: if config.camera_fps > 0 {
-                feeds()
+                feeds(config.camera_size)
             } else {
                 Vec::new()
             },
@@ -230,7 +234,7 @@ impl SimServer {
             run_world(shared, &chain, plant, &requests, speed)
         })?;
         if config.camera_fps > 0 {
-            server.start_cameras(model, config.camera_fps)?;
+            server.start_cameras(model, config.camera_fps, config.camera_size)?;
         }
         if let Some(path) = &config.socket {
             server.link = Some(LinkServer::start(path, server.shared.clone())?);
@@ -337,11 +341,16 @@ impl SimServer {
 
     /// Starts the render thread and waits until it has a working renderer, so that a machine
     /// without one is told so here.
-    fn start_cameras(&mut self, model: Arc<Model>, fps: u32) -> Result<(), PickError> {
+    fn start_cameras(
+        &mut self,
+        model: Arc<Model>,
+        fps: u32,
+        size: (u32, u32),
+    ) -> Result<(), PickError> {
         let (ready, answer) = sync_channel(1);
         self.spawn("pick-camera", move |shared| {
             yield_to_the_bus();
-            let cameras = match Cameras::new(model, shared) {
+            let cameras = match Cameras::new(model, shared, size) {
                 Ok(cameras) => cameras,
                 Err(e) => {
                     let _ = ready.send(Err(e));
@@ -387,17 +396,10 @@ fn bus(error: EmulatorError) -> PickError {
     }
 }
 
-fn feeds() -> Vec<CameraFeed> {
-    let (width, height) = CAMERA_SIZE;
-    CAMERAS
-        .iter()
-        .map(|name| {
-            CameraFeed::new(CameraInfo {
-                name: (*name).to_owned(),
-                width,
-                height,
-            })
-        })
+fn feeds(size: (u32, u32)) -> Vec<CameraFeed> {
+    camera_infos(size)
+        .into_iter()
+        .map(CameraFeed::new)
         .collect()
 }
 

@@ -33,14 +33,7 @@ impl LinkServer {
     /// Listens at `path`. A socket that a dead simulator left there is replaced; one that still
     /// answers is not, nor is any other kind of file.
     pub(crate) fn start(path: &Path, shared: Arc<Shared>) -> Result<Self, PickError> {
-        let failed = |e: io::Error| PickError::Link {
-            path: path.to_owned(),
-            reason: e.to_string(),
-        };
-        clear_stale(path).map_err(failed)?;
-        let listener = UnixListener::bind(path).map_err(failed)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
+        let listener = listen(path)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = std::thread::Builder::new()
@@ -70,6 +63,23 @@ impl Drop for LinkServer {
             tracing::warn!(path = ?self.path, %error, "cannot remove the simulator link's socket");
         }
     }
+}
+
+/// A socket at `path` for the owner alone, whose `accept` does not wait. Replaces a socket on which
+/// nobody listens any more, and nothing else.
+///
+/// # Errors
+/// [`PickError::Link`] with the system's reason.
+pub(crate) fn listen(path: &Path) -> Result<UnixListener, PickError> {
+    let failed = |e: io::Error| PickError::Link {
+        path: path.to_owned(),
+        reason: e.to_string(),
+    };
+    clear_stale(path).map_err(failed)?;
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
 }
 
 fn clear_stale(path: &Path) -> io::Result<()> {
