@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sinew_datasets::video::{PixFmt, Quality};
 use sinew_policies::EngineChoice;
+use sinew_runtime::actions::{Blend, StrategyKind, StrategyWish};
 use std::path::PathBuf;
 
 /// Drive, record, simulate and run policies on robots.
@@ -44,10 +45,18 @@ pub(crate) enum Command {
     ///
     /// Example: sinew run --port sim --policy policies/demo/so101-pick
     Run(Run),
+    /// Let a policy play many seeded episodes of a simulated task, and say how often it succeeds.
+    ///
+    /// Example: sinew eval so101-pick --policy policies/demo/so101-pick --episodes 50
+    Eval(Eval),
     /// Look into datasets and check them.
     ///
     /// Example: sinew dataset doctor out/pick
     Dataset(crate::commands::dataset::args::DatasetArgs),
+    /// Look into policies, and say whether they fit a robot.
+    ///
+    /// Example: sinew policy info policies/demo/so101-pick
+    Policy(crate::commands::policy::args::PolicyArgs),
     /// Measure the control loop or the servo bus on this machine.
     ///
     /// Example: sinew bench loop --rate 1000
@@ -150,9 +159,16 @@ pub(crate) struct Sim {
     /// so101-pick: frames a second of each camera; 0 for none.
     #[arg(long, default_value_t = 30)]
     pub(crate) camera_fps: u32,
+    /// so101-pick: size of the cameras' pictures.
+    #[arg(long, value_name = "WIDTHxHEIGHT", default_value = "320x240", value_parser = picture_size)]
+    pub(crate) camera_size: (u32, u32),
     /// so101-pick: bus fault, such as silent:3, noise=0.01, overload:6, unplug; repeatable.
     #[arg(long)]
     pub(crate) fault: Vec<String>,
+    /// so101-pick: no bus and no clock, but worlds that wait for every step, one a connection to this
+    /// socket; the LeRobot plugin lerobot_env_sinew uses it.
+    #[arg(long, value_name = "SOCKET", conflicts_with_all = ["fault", "port_link", "eeprom", "no_wire_timing"])]
+    pub(crate) serve: Option<PathBuf>,
     /// so101-pick: name of the port (a link to the pseudo-terminal).
     #[arg(long)]
     pub(crate) port_link: Option<PathBuf>,
@@ -259,7 +275,39 @@ pub(crate) struct Record {
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     #[command(flatten)]
+    pub(crate) lockstep: LockstepArgs,
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// Recording in simulated time.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct LockstepArgs {
+    /// Simulate so101-pick in this process as fast as the machine allows, with the scripted operator.
+    /// Episodes that fail are left out.
+    #[arg(long)]
+    pub(crate) lockstep: bool,
+    /// With --lockstep: size of the cameras' pictures.
+    #[arg(long, value_name = "WIDTHxHEIGHT", default_value = "320x240", requires = "lockstep", value_parser = picture_size)]
+    pub(crate) camera_size: (u32, u32),
+    /// With --lockstep: standard deviation of noise on what the arm is told, rad; the recorded actions
+    /// stay what the operator wanted, so that a policy learns to come back from errors.
+    #[arg(
+        long,
+        default_value_t = 0.0,
+        requires = "lockstep",
+        allow_negative_numbers = true
+    )]
+    pub(crate) noise: f64,
+}
+
+impl LockstepArgs {
+    /// Recording in real time.
+    pub(crate) const OFF: Self = Self {
+        lockstep: false,
+        camera_size: (320, 240),
+        noise: 0.0,
+    };
 }
 
 /// Video codec.
@@ -320,7 +368,105 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) seed: Option<u64>,
     #[command(flatten)]
+    pub(crate) strategy: StrategyArgs,
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// How a policy's chunks of actions are played. What is left out follows from the policy.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct StrategyArgs {
+    /// When the policy is asked: sync (play a chunk, hold while the next one is computed), async (ask
+    /// ahead and blend) or ensemble (ask at every step, mean of all predictions). Default: ensemble
+    /// where the policy was made for it, otherwise async.
+    #[arg(long)]
+    strategy: Option<StrategyKind>,
+    /// async: share of a chunk that is left when the next one is asked for, 0 to 1. Default: 0.5, or
+    /// more if the policy says that less of a chunk should be used.
+    #[arg(long, value_name = "SHARE", conflicts_with = "n_action_steps")]
+    refill: Option<f64>,
+    /// async: how overlapping chunks are joined: weighted_average (0.3 old, 0.7 new), latest_only,
+    /// average or conservative (0.7 old, 0.3 new). Default: weighted_average.
+    #[arg(long)]
+    blend: Option<Blend>,
+    /// ensemble: how fast weights fall from the oldest prediction to the newest. Default: the
+    /// policy's, or 0.01.
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    ensemble_coeff: Option<f64>,
+    /// sync and async: actions of a chunk that are played before the policy is asked again. Default:
+    /// the policy's.
+    #[arg(long, value_name = "N")]
+    n_action_steps: Option<usize>,
+}
+
+impl StrategyArgs {
+    pub(crate) fn wish(&self) -> StrategyWish {
+        StrategyWish {
+            kind: self.strategy,
+            refill: self.refill,
+            blend: self.blend,
+            coeff: self.ensemble_coeff,
+            n_action_steps: self.n_action_steps,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Eval {
+    /// The task: so101-pick.
+    #[arg(default_value = "so101-pick")]
+    pub(crate) task: String,
+    /// Policy directory.
+    #[arg(long)]
+    pub(crate) policy: PathBuf,
+    /// Inference engine: auto, rten or ort.
+    #[arg(long, default_value = "auto")]
+    pub(crate) engine: EngineChoice,
+    /// Threads that one inference may use.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) threads: usize,
+    /// Episodes to play.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) episodes: u64,
+    /// Seed of the first episode; each one after it adds one.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// The seeds, from the first up to, but without, the last: 1000..1100.
+    #[arg(long, value_name = "FROM..TO", conflicts_with_all = ["episodes", "seed"], value_parser = seed_range)]
+    pub(crate) seeds: Option<std::ops::Range<u64>>,
+    #[command(flatten)]
+    pub(crate) strategy: StrategyArgs,
+    /// Time that an inference is taken to need, ms of simulated time.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) latency_ms: f64,
+    /// Size of the pictures of all cameras, such as 128x96. Default: what the policy takes.
+    #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = picture_size)]
+    pub(crate) camera_size: Option<(u32, u32)>,
+    /// Longest episode, seconds of simulated time.
+    #[arg(long, default_value_t = 25.0)]
+    pub(crate) episode_time: f64,
+    /// Episodes to play at a time. Default: one for each core. The results do not depend on it.
+    #[arg(long)]
+    pub(crate) workers: Option<usize>,
+    /// Print JSON, with the result of every seed.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn seed_range(text: &str) -> Result<std::ops::Range<u64>, String> {
+    let numbers = text
+        .split_once("..")
+        .and_then(|(from, to)| Some(from.trim().parse().ok()?..to.trim().parse().ok()?));
+    numbers
+        .filter(|seeds: &std::ops::Range<u64>| !seeds.is_empty())
+        .ok_or_else(|| "write it as FROM..TO with TO above FROM, such as 1000..1100".to_owned())
+}
+
+fn picture_size(text: &str) -> Result<(u32, u32), String> {
+    let side = |text: &str| text.parse().ok().filter(|side| (1..=4096).contains(side));
+    text.split_once('x')
+        .and_then(|(width, height)| Some((side(width)?, side(height)?)))
+        .ok_or_else(|| "write it as WIDTHxHEIGHT in pixels, such as 128x96".to_owned())
 }
 
 #[derive(Debug, Args)]

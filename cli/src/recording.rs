@@ -33,11 +33,17 @@ const SENT_WITHIN_NS: Nanos = 100_000_000;
 /// when its action had been sent to the servos, and when its joints and frames were captured, in s
 /// from the episode's first row; and how old they were at the tick, s.
 pub(crate) fn spec(rig: &Rig, world: &World, args: &Record) -> DatasetSpec {
-    let names = rig.units.names().to_vec();
     let cameras = world.cameras();
+    let cameras = cameras.iter().map(|c| (c.name.as_str(), c.width, c.height));
+    spec_of(rig, &cameras.collect::<Vec<_>>(), args)
+}
+
+/// The same for cameras of these names, widths and heights.
+pub(crate) fn spec_of(rig: &Rig, cameras: &[(&str, u32, u32)], args: &Record) -> DatasetSpec {
+    let names = rig.units.names().to_vec();
     let of_cameras = cameras
         .iter()
-        .flat_map(|camera| ["capture", "age"].map(|what| format!("{}_{what}_s", camera.name)));
+        .flat_map(|(name, _, _)| ["capture", "age"].map(|what| format!("{name}_{what}_s")));
     let timing: Vec<String> = FIXED_TIMES
         .map(str::to_owned)
         .into_iter()
@@ -56,9 +62,9 @@ pub(crate) fn spec(rig: &Rig, world: &World, args: &Record) -> DatasetSpec {
         action_names: names,
         cameras: cameras
             .iter()
-            .map(|camera| CameraSpec {
+            .map(|&(name, width, height)| CameraSpec {
                 storage,
-                ..CameraSpec::rgb(&camera.name, camera.width, camera.height)
+                ..CameraSpec::rgb(name, width, height)
             })
             .collect(),
         extras: vec![ExtraSpec::vector("timing", ExtraType::Float64, &timing)],

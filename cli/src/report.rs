@@ -49,12 +49,16 @@ pub(crate) fn table(report: &SessionReport) -> String {
 /// What went wrong, in counts; zeros are left out.
 pub(crate) fn misses(report: &SessionReport) -> String {
     let (control, device) = (&report.control.counters, &report.device.counters);
+    let queue = control.queue.unwrap_or_default();
     let counts = [
         ("late ticks", control.pace.late),
         ("skipped ticks", control.pace.skipped),
         ("stale states", control.stale_state),
         ("stale frames", control.stale_frame),
         ("starved ticks", control.starved),
+        ("ticks held for inference", queue.held),
+        ("chunks too late", queue.overruns),
+        ("policy not asked for want of a picture", queue.stale),
         ("records dropped", control.dropped),
         ("late bus cycles", device.pace.late),
         ("skipped bus cycles", device.pace.skipped),

@@ -1,17 +1,15 @@
-//! Who decides the next action: operators beside the loop, a recorded episode, or a policy.
+//! Who decides the next action: operators beside the loop, or a recorded episode. Policies are in
+//! [`crate::player`].
 
 use crate::failure::usage;
-use crate::session::Rig;
+#[cfg(feature = "sim")]
 use crate::world::World;
 use anyhow::{Context, Result};
-use sinew_policies::{LoadOptions, Policy, PolicyInput};
-use sinew_runtime::actions::{ChunkBuf, Infer, InferenceThread, QueueConfig, QueueSource};
 use sinew_runtime::control::{ActionOutcome, ActionSource, Observation};
 use sinew_runtime::pace::{nanos, period_of};
 use sinew_runtime::slot::{SlotReader, SlotWriter, slot};
 use sinew_runtime::stop::{StopCause, StopToken};
-use sinew_runtime::{Clock, Frame, JointState, JointTarget, MAX_JOINTS, MonotonicClock, Nanos};
-use std::path::Path;
+use sinew_runtime::{Clock, JointState, JointTarget, MAX_JOINTS, MonotonicClock, Nanos};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -264,98 +262,4 @@ impl ActionSource for Replayed {
         }
         ActionOutcome::Act
     }
-}
-
-/// A loaded policy and what its observations are made of.
-#[derive(Debug)]
-pub(crate) struct Loaded {
-    policy: Policy,
-    pub(crate) rate_hz: f64,
-    pub(crate) engine: &'static str,
-    pub(crate) name: String,
-    queue: QueueConfig,
-}
-
-/// Loads the policy in `directory` for a robot in a world.
-pub(crate) fn load_policy(
-    directory: &Path,
-    options: LoadOptions,
-    rig: &Rig,
-    world: &World,
-) -> Result<Loaded> {
-    let mut features = sinew_policies::Features::new(&rig.names)
-        .of_robot(&rig.blueprint.name)
-        .with_cameras(world.cameras().into_iter().map(|camera| camera.name));
-    if let Some((names, _)) = environment(world)? {
-        features = features.with_values(sinew_policies::Channel::Environment, names);
-    }
-    let policy = Policy::load(directory, options, features).map_err(usage)?;
-    let manifest = policy.manifest();
-    let (rate_hz, chunk, used) = (
-        manifest.rate_hz,
-        manifest.chunk_size,
-        manifest.n_action_steps,
-    );
-    Ok(Loaded {
-        rate_hz,
-        engine: policy.engine_name(),
-        name: manifest.name.clone(),
-        queue: QueueConfig {
-            refill_at: chunk - used.min(chunk),
-            ..QueueConfig::new(rig.names.len(), chunk)
-        },
-        policy,
-    })
-}
-
-impl Loaded {
-    /// Starts the inference thread.
-    pub(crate) fn start(
-        self,
-        world: &World,
-        stop: StopToken,
-    ) -> Result<(InferenceThread, QueueSource)> {
-        let (mut policy, world) = (self.policy, world.clone());
-        let cameras = policy.features().cameras().len();
-        let mut targets = Vec::new();
-        let infer: Infer = Box::new(move |observation: &Observation, chunk: &mut ChunkBuf| {
-            let values = environment(&world)?
-                .map(|(_, values)| values)
-                .unwrap_or_default();
-            let mut images: Vec<&Frame> = Vec::with_capacity(cameras);
-            for (camera, frame) in observation.frames[..cameras].iter().enumerate() {
-                let name = &policy.features().cameras()[camera];
-                images.push(
-                    frame
-                        .as_deref()
-                        .ok_or_else(|| format!("camera {name} has not delivered a frame"))?,
-                );
-            }
-            let input = PolicyInput {
-                environment: &values,
-                images: &images,
-                ..PolicyInput::new(&observation.state)
-            };
-            policy.infer(&input, &mut targets)?;
-            for target in &targets {
-                chunk.push(target.positions());
-            }
-            Ok(())
-        });
-        InferenceThread::spawn(infer, self.queue, Arc::new(MonotonicClock), stop)
-            .map_err(Into::into)
-    }
-}
-
-/// Names and values of what a simulated world knows besides pixels.
-fn environment(world: &World) -> Result<Option<(Vec<&'static str>, Vec<f64>)>> {
-    #[cfg(feature = "sim")]
-    if let Some(task) = world.task_state()? {
-        return Ok(Some((
-            sinew_sim::pick::ENVIRONMENT.to_vec(),
-            task.environment().to_vec(),
-        )));
-    }
-    let _ = world;
-    Ok(None)
 }

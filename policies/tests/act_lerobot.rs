@@ -9,7 +9,9 @@ use sinew_policies::engine::EngineOptions;
 use sinew_policies::lerobot::Opening;
 use sinew_policies::lerobot::act::{ActModel, Algebra, Network};
 use sinew_policies::lerobot::model::{ActOptions, Model};
-use support::golden::{Case, apart, golden};
+use std::path::Path;
+use std::process::Command;
+use support::golden::{Case, apart, golden, python};
 use support::with_ort_library;
 
 /// Share of the action's range.
@@ -106,5 +108,31 @@ fn actions_are_those_of_lerobot_on_both_engines() {
         if case.name != "default" {
             close(case, Algebra::Plain, EngineChoice::Ort);
         }
+    }
+}
+
+/// onnxruntime in Python runs the exported file, from bytes of pixels to actions in the robot's units.
+#[test]
+fn the_exported_file_gives_lerobots_actions_in_python() {
+    let cases = golden("act");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/onnx_run.py");
+    for case in &cases.cases {
+        let network = Network::new(&case.checkpoint).unwrap();
+        let file = network.build_whole().unwrap().to_portable().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("act.onnx");
+        std::fs::write(&model, file).unwrap();
+        let output = Command::new(python())
+            .args([script.as_path(), &model, &case.golden_file()])
+            .output()
+            .unwrap();
+        let problem = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {problem}", case.name);
+        let off: f32 = String::from_utf8_lossy(&output.stdout)
+            .trim()
+            .parse()
+            .unwrap();
+        println!("{} exported: {off:e}", case.name);
+        assert!(off < TOLERANCE, "{}: {off:e} of the range apart", case.name);
     }
 }

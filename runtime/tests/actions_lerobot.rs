@@ -72,10 +72,10 @@ fn compare_selection(case: &Value) -> f64 {
     let chunks = case["chunks"].as_array().unwrap().clone();
     let asked = Arc::new(Mutex::new(Vec::new()));
     let noted = asked.clone();
-    let infer = move |observation: &Observation, chunk: &mut ChunkBuf| {
+    let infer = move |seen: &[Observation], chunk: &mut ChunkBuf| {
         let mut asked = noted.lock().unwrap();
         fill(chunk, &rows(&chunks[asked.len()]));
-        asked.push(observation.step);
+        asked.push(seen[0].step);
         Ok(())
     };
     let config = strategy.queue(JOINTS, size("chunk"), PERIOD);

@@ -197,9 +197,10 @@ fn a_source_ends_the_run_as_finished_or_failed() {
 
 /// A policy that moves every joint along a wave that depends on what was measured.
 fn wave(
-    observation: &Observation,
+    seen: &[Observation],
     chunk: &mut ChunkBuf,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let observation = seen.last().expect("there is one");
     for ahead in 0..chunk.capacity() as u64 {
         let phase = (observation.step + ahead) as f64 * 0.05;
         let action: [f64; JOINTS] = std::array::from_fn(|joint| {
@@ -298,9 +299,9 @@ fn a_policy_beside_the_loop_drives_it() {
     let stop = StopToken::new();
     let calls = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let counted = calls.clone();
-    let infer: Infer = Box::new(move |observation, chunk| {
+    let infer: Infer = Box::new(move |seen, chunk| {
         counted.fetch_add(1, Ordering::Relaxed);
-        wave(observation, chunk)
+        wave(seen, chunk)
     });
     let (device, control, inference) = threads(infer, &stop);
     common::wait_for(|| calls.load(Ordering::Relaxed) > 10);
@@ -331,13 +332,13 @@ fn a_policy_that_fails_or_panics_ends_the_run() {
     for panics in [false, true] {
         let stop = StopToken::new();
         let mut calls = 0;
-        let infer: Infer = Box::new(move |observation, chunk| {
+        let infer: Infer = Box::new(move |seen, chunk| {
             calls += 1;
             assert!(!(panics && calls == 3), "a defect in the policy");
             if calls == 3 {
                 Err("the server closed the connection".into())
             } else {
-                wave(observation, chunk)
+                wave(seen, chunk)
             }
         });
         let (device, control, inference) = threads(infer, &stop);

@@ -91,8 +91,8 @@ fn steady_state_never_touches_the_heap() {
         DeviceCore::new(Box::new(robot), device_config()).expect("sensible settings");
     let (_tap, _telemetry) = (device.tap(64), device.telemetry());
     let infer = Box::new(
-        |observation: &Observation, chunk: &mut sinew_runtime::actions::ChunkBuf| {
-            let wave = (observation.step as f64 * 0.01).sin() * 0.2;
+        |seen: &[Observation], chunk: &mut sinew_runtime::actions::ChunkBuf| {
+            let wave = (seen[seen.len() - 1].step as f64 * 0.01).sin() * 0.2;
             (0..chunk.capacity()).for_each(|_| _ = chunk.push(&[wave; JOINTS]));
             Ok(())
         },

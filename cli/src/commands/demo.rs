@@ -20,7 +20,9 @@ pub(crate) fn demo(args: &Demo) -> Result<()> {
 #[cfg(feature = "sim")]
 mod simulated {
     use super::*;
-    use crate::args::{CodecArg, Operator, OutputArgs, Record, Replay, RobotArgs, Run};
+    use crate::args::{
+        CodecArg, LockstepArgs, Operator, OutputArgs, Record, Replay, RobotArgs, Run, StrategyArgs,
+    };
     use crate::commands::record::{self, Recorded};
     use crate::commands::run::{self, Ran};
     use crate::commands::teleop::stop_token;
@@ -153,6 +155,7 @@ mod simulated {
             images: false,
             camera_timeout: 2.0,
             seed: args.seed,
+            lockstep: LockstepArgs::OFF,
             output: quiet(),
         }
     }
@@ -164,6 +167,7 @@ mod simulated {
             engine: args.engine,
             seconds: Some(POLICY_SECONDS),
             seed: Some(args.seed + POLICY_SEED_OFFSET),
+            strategy: StrategyArgs::default(),
             output: quiet(),
         }
     }

@@ -5,7 +5,11 @@ pub(crate) mod dataset;
 pub(crate) mod dataset_edit;
 mod demo;
 mod doctor;
+mod eval;
+pub(crate) mod policy;
 mod record;
+#[cfg(feature = "sim")]
+mod record_lockstep;
 mod replay;
 mod run;
 mod sim;
@@ -22,7 +26,9 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         Command::Record(args) => record::record(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Run(args) => run::run(&args),
+        Command::Eval(args) => eval::eval(&args),
         Command::Dataset(args) => dataset::dataset(&args),
+        Command::Policy(args) => policy::policy(&args),
         Command::Bench(args) => bench::bench(&args.what),
         Command::Doctor(args) => doctor::doctor(&args),
     }

@@ -56,6 +56,9 @@ pub(crate) struct Recorded {
 /// Runs the command.
 pub(crate) fn record(args: &Record) -> Result<()> {
     let stop = stop_token()?;
+    if args.lockstep.lockstep {
+        return lockstep(args, &stop);
+    }
     let recorded = run(args, None, stop)?;
     if args.output.json {
         println!("{}", serde_json::to_string_pretty(&recorded)?);
@@ -65,6 +68,20 @@ pub(crate) fn record(args: &Record) -> Result<()> {
         println!("dataset: {}", recorded.dataset.display());
     }
     interrupted(recorded.cause)
+}
+
+/// Runs the command in lockstep.
+#[cfg(feature = "sim")]
+fn lockstep(args: &Record, stop: &StopToken) -> Result<()> {
+    super::record_lockstep::record(args, stop)
+}
+
+/// Runs the command in lockstep.
+#[cfg(not(feature = "sim"))]
+fn lockstep(_args: &Record, _stop: &StopToken) -> Result<()> {
+    Err(usage(
+        "this sinew was built without simulation; build it with `--features sim`",
+    ))
 }
 
 /// One line an episode.
@@ -174,7 +191,11 @@ pub(crate) fn run(args: &Record, world: Option<World>, stop: StopToken) -> Resul
 
 /// Goes on with a dataset. What a crashed session was recording becomes an episode of its own, which
 /// is said, and marked in the dataset: it can be deleted, whereas what was thrown away is gone.
-fn resume(root: &std::path::Path, spec: &DatasetSpec, options: RecordOptions) -> Result<Recorder> {
+pub(super) fn resume(
+    root: &std::path::Path,
+    spec: &DatasetSpec,
+    options: RecordOptions,
+) -> Result<Recorder> {
     match Recorder::resume_with(root, spec, options) {
         Err(Error::Unrepaired { .. }) => {
             let report = repair(root, RepairOptions::default())?;

@@ -5,12 +5,13 @@ use crate::args::Run;
 use crate::failure::check_seconds;
 use crate::keyboard;
 use crate::monitor::{self, Monitor};
+use crate::player::load_policy;
 use crate::report;
 use crate::session::{Rates, SessionReport, Setup};
-use crate::source::load_policy;
 use crate::world::World;
 use anyhow::Result;
 use sinew_policies::LoadOptions;
+use sinew_runtime::actions::Strategy;
 use sinew_runtime::stop::{StopCause, StopToken};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ const DONE_FOR: Duration = Duration::from_millis(500);
 pub(crate) struct Ran {
     pub(crate) policy: String,
     pub(crate) engine: &'static str,
+    /// How its chunks were played.
+    pub(crate) strategy: Strategy,
     /// Whether the simulated task was done; absent on a real robot.
     pub(crate) success: Option<bool>,
     pub(crate) seconds: f64,
@@ -56,9 +59,10 @@ pub(crate) fn drive(args: &Run, world: Option<World>, stop: StopToken) -> Result
     check_seconds("--seconds", args.seconds)?;
     let (rig, world, robot) = open(&args.robot, world)?;
     let options = LoadOptions::from(args.engine);
-    let policy = load_policy(&args.policy, options, &rig, &world)?;
+    let policy = load_policy(&args.policy, options, &args.strategy, &rig, &world)?;
     begin_episode(&world, args.seed)?;
     let (name, engine, rate) = (policy.name.clone(), policy.engine, policy.rate_hz);
+    let strategy = policy.strategy;
     let rates = Rates {
         bus_hz: args.robot.bus_rate,
         loop_hz: rate,
@@ -75,7 +79,10 @@ pub(crate) fn drive(args: &Run, world: Option<World>, stop: StopToken) -> Result
         &format!("{} · {name}", rig.blueprint.title),
         keyboard::WATCHING,
     )?;
-    monitor.phase(&format!("{name} at {rate} Hz on {engine}"), None);
+    monitor.phase(
+        &format!("{name} at {rate} Hz on {engine}, {strategy}"),
+        None,
+    );
     let start = Instant::now();
     let success = watch(args, &world, &stop, start, || {
         monitor.serve_estop(&session.estop);
@@ -86,6 +93,7 @@ pub(crate) fn drive(args: &Run, world: Option<World>, stop: StopToken) -> Result
     Ok(Ran {
         policy: name,
         engine,
+        strategy,
         success: success?,
         seconds,
         session: report?,

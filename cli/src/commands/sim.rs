@@ -8,7 +8,9 @@ use anyhow::Result;
 #[cfg(feature = "sim")]
 pub(crate) fn sim(args: &Sim) -> Result<()> {
     match args.world.as_str() {
+        "so101-pick" if args.serve.is_some() => pick::serve_steps(args),
         "so101-pick" => pick::serve(args),
+        "go2-walk" if args.serve.is_some() => Err(usage("--serve is for so101-pick")),
         "go2-walk" => go2::walk(args),
         other => Err(usage(format!(
             "there is no world {other}; known: so101-pick, go2-walk"
@@ -32,6 +34,7 @@ mod pick {
     use crate::world::{default_port, socket_of};
     use sinew_drivers::emulator::Fault;
     use sinew_runtime::stop::StopCause;
+    use sinew_sim::pick::EpisodeServer;
     use sinew_sim::pick::realtime::{SimConfig, SimServer};
     use std::time::{Duration, Instant};
 
@@ -48,6 +51,7 @@ mod pick {
         let config = SimConfig {
             seed: args.seed,
             camera_fps: args.camera_fps,
+            camera_size: args.camera_size,
             wire_timing: !args.no_wire_timing,
             faults,
             socket: Some(socket_of(&port)),
@@ -85,6 +89,32 @@ mod pick {
         }
         // Ctrl-C is how this command ends, so it is no interruption.
         server.stop().map_err(Into::into)
+    }
+
+    /// Serves worlds in lockstep until it is stopped.
+    pub(super) fn serve_steps(args: &Sim) -> Result<()> {
+        check_seconds("--seconds", args.seconds)?;
+        let socket = args.serve.as_deref().unwrap_or(std::path::Path::new(""));
+        let stop = stop_token()?;
+        let size = (args.camera_fps > 0).then(|| args.camera_size);
+        let server = EpisodeServer::start(socket, size).map_err(usage)?;
+        if args.json {
+            println!("{}", serde_json::json!({ "socket": server.path() }));
+        } else {
+            println!("so101-pick waits for steps at {}", server.path().display());
+        }
+        let start = Instant::now();
+        while !stop.is_set() {
+            if !server.is_running() {
+                return Err(anyhow::anyhow!("the thread that serves worlds ended"));
+            }
+            let elapsed = start.elapsed().as_secs_f64();
+            if args.seconds.is_some_and(|seconds| elapsed >= seconds) {
+                stop.request(StopCause::Finished);
+            }
+            stop.wait(Duration::from_millis(50));
+        }
+        Ok(())
     }
 
     fn announce(server: &SimServer, args: &Sim) -> Result<()> {

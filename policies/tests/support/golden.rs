@@ -10,6 +10,7 @@ pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) checkpoint: Arc<Checkpoint>,
     golden: Weights,
+    file: PathBuf,
 }
 
 /// A folder of cases, removed with this.
@@ -23,11 +24,18 @@ impl Case {
         let folder = root.join(name);
         let checkpoint = Checkpoint::open(&folder.join("pretrained_model"))
             .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let file = folder.join("golden.safetensors");
         Self {
             name: name.to_owned(),
             checkpoint: Arc::new(checkpoint),
-            golden: Weights::open_file(&folder.join("golden.safetensors")).unwrap(),
+            golden: Weights::open_file(&file).unwrap(),
+            file,
         }
+    }
+
+    /// Where all of it was recorded.
+    pub(crate) fn golden_file(&self) -> PathBuf {
+        self.file.clone()
     }
 
     /// A recorded tensor's floats.
@@ -64,11 +72,9 @@ pub(crate) fn golden(architecture: &str) -> Cases {
             _folder: None,
         };
     }
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/sinew-peers");
-    let peers = std::env::var_os("SINEW_PEERS").map_or_else(home, PathBuf::from);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/lerobot_policies.py");
     let folder = tempfile::tempdir().unwrap();
-    let output = Command::new(peers.join("lerobot/bin/python"))
+    let output = Command::new(python())
         .arg(script.canonicalize().unwrap())
         .arg(architecture)
         .arg(folder.path())
@@ -84,6 +90,13 @@ pub(crate) fn golden(architecture: &str) -> Cases {
         cases: names.iter().map(open).collect(),
         _folder: Some(folder),
     }
+}
+
+/// The Python that has lerobot.
+pub(crate) fn python() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/sinew-peers");
+    let peers = std::env::var_os("SINEW_PEERS").map_or_else(home, PathBuf::from);
+    peers.join("lerobot/bin/python")
 }
 
 /// Largest difference, as a share of the range of what is wanted.

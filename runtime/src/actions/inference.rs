@@ -8,6 +8,7 @@ use crate::joints::JointTarget;
 use crate::ring::{RingReader, RingWriter, ring};
 use crate::stop::{StopCause, StopToken, panic_message};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle, Thread};
@@ -19,12 +20,56 @@ const NAP: Duration = Duration::from_millis(20);
 /// Buffers that go round: one being filled, one being read.
 const BUFFERS: usize = 2;
 
-/// A policy: fills the chunk for an observation. The chunk comes empty and starts at the
-/// observation's step.
+/// Observations that wait for a policy that looks back and is busy.
+const BACKLOG: usize = 32;
+
+/// A policy: fills the chunk for an observation. It is given the newest observations, one a step, the
+/// newest last: [`QueueConfig::window`] of them, fewer when there were not so many yet. The chunk comes
+/// empty and starts at the step of the last one.
 pub type Infer = Box<
-    dyn FnMut(&Observation, &mut ChunkBuf) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+    dyn FnMut(&[Observation], &mut ChunkBuf) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
         + Send,
 >;
+
+/// The newest observations, the newest last. Allocates only in [`Self::new`].
+#[derive(Debug)]
+pub(super) struct Window {
+    held: VecDeque<Observation>,
+    size: usize,
+}
+
+impl Window {
+    pub(super) fn new(size: usize) -> Self {
+        let size = size.max(1);
+        Self {
+            held: VecDeque::with_capacity(size),
+            size,
+        }
+    }
+
+    pub(super) fn push(&mut self, observation: Observation) {
+        if self.held.len() == self.size {
+            self.held.pop_front();
+        }
+        self.held.push_back(observation);
+    }
+
+    pub(super) fn slice(&mut self) -> &[Observation] {
+        self.held.make_contiguous()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.held.clear();
+    }
+}
+
+/// What the loop hands to the thread.
+#[derive(Debug)]
+struct Request {
+    observation: Observation,
+    /// Whether a chunk is wanted, or the observation is only to be remembered.
+    infer: bool,
+}
 
 /// Why an inference thread could not start or go on.
 #[derive(Debug, Error)]
@@ -73,7 +118,8 @@ impl InferenceThread {
         clock: Arc<dyn Clock>,
         stop: StopToken,
     ) -> Result<(Self, QueueSource), InferenceError> {
-        let (request_writer, requests) = ring(1);
+        let looks_back = config.window > 1;
+        let (request_writer, requests) = ring(if looks_back { BACKLOG } else { 1 });
         let (chunk_writer, chunks) = ring(BUFFERS);
         let (mut free_writer, free) = ring(BUFFERS);
         for _ in 0..BUFFERS {
@@ -81,6 +127,7 @@ impl InferenceThread {
         }
         let worker = Worker {
             infer,
+            window: Window::new(config.window),
             requests,
             chunks: chunk_writer,
             free,
@@ -96,6 +143,7 @@ impl InferenceThread {
             chunks,
             free: free_writer,
             worker: handle.thread().clone(),
+            looks_back,
             in_flight: false,
             ran_dry: false,
         };
@@ -130,7 +178,8 @@ impl InferenceThread {
 /// The thread's end of the rings.
 struct Worker {
     infer: Infer,
-    requests: RingReader<Observation>,
+    window: Window,
+    requests: RingReader<Request>,
     chunks: RingWriter<ChunkBuf>,
     free: RingReader<ChunkBuf>,
     clock: Arc<dyn Clock>,
@@ -154,20 +203,25 @@ impl Worker {
 
     fn serve(&mut self, stop: &StopToken) -> Result<(), InferenceError> {
         while !stop.is_set() {
-            let Some(observation) = self.requests.pop() else {
+            let Some(request) = self.requests.pop() else {
                 if self.requests.is_closed() {
                     break;
                 }
                 std::thread::park_timeout(NAP);
                 continue;
             };
+            let step = request.observation.step;
+            self.window.push(request.observation);
+            if !request.infer {
+                continue;
+            }
             // At most one request is on its way, so a buffer is always free.
             let Some(mut chunk) = self.free.pop() else {
                 continue;
             };
             let start = self.clock.now();
-            chunk.restart(observation.step);
-            (self.infer)(&observation, &mut chunk).map_err(InferenceError::Failed)?;
+            chunk.restart(step);
+            (self.infer)(self.window.slice(), &mut chunk).map_err(InferenceError::Failed)?;
             self.latency.record(self.clock.now().saturating_sub(start));
             self.chunks.push(chunk);
         }
@@ -181,10 +235,11 @@ impl Worker {
 #[derive(Debug)]
 pub struct QueueSource {
     queue: ActionQueue,
-    requests: RingWriter<Observation>,
+    requests: RingWriter<Request>,
     chunks: RingReader<ChunkBuf>,
     free: RingWriter<ChunkBuf>,
     worker: Thread,
+    looks_back: bool,
     in_flight: bool,
     ran_dry: bool,
 }
@@ -201,9 +256,20 @@ impl QueueSource {
     }
 
     fn ask(&mut self, observation: &Observation) {
-        if !self.in_flight && self.requests.free() > 0 && self.queue.is_due(observation) {
-            self.in_flight = self.requests.push(observation.clone());
-            self.queue.counters_mut().requests += 1;
+        let infer = !self.in_flight && self.queue.is_due(observation);
+        if !infer && !self.looks_back {
+            return;
+        }
+        let request = Request {
+            observation: observation.clone(),
+            infer,
+        };
+        let handed_over = self.requests.free() > 0 && self.requests.push(request);
+        let counters = self.queue.counters_mut();
+        counters.unseen += u64::from(!handed_over);
+        if infer && handed_over {
+            counters.requests += 1;
+            self.in_flight = true;
             self.worker.unpark();
         }
     }

@@ -1,6 +1,6 @@
 //! A policy run inside the tick, for lockstep simulation.
 
-use super::inference::{Infer, act_on};
+use super::inference::{Infer, Window, act_on};
 use super::{ActionQueue, ChunkBuf, QueueConfig, QueueCounters};
 use crate::control::{ActionOutcome, ActionSource, Observation};
 use crate::joints::JointTarget;
@@ -11,6 +11,7 @@ pub struct InlineInference {
     queue: ActionQueue,
     chunk: ChunkBuf,
     infer: Infer,
+    window: Window,
     latency_steps: u64,
     /// The step at which the chunk that is being computed is there.
     due: Option<u64>,
@@ -34,6 +35,7 @@ impl InlineInference {
             queue: ActionQueue::new(config),
             chunk: ChunkBuf::new(config.chunk, config.joints),
             infer,
+            window: Window::new(config.window),
             latency_steps: 0,
             due: None,
             ran_dry: false,
@@ -50,6 +52,7 @@ impl InlineInference {
     /// Forgets everything that came before, counts included: call before each episode.
     pub fn reset(&mut self) {
         self.queue = ActionQueue::new(*self.queue.config());
+        self.window.clear();
         (self.due, self.ran_dry, self.failure) = (None, false, None);
     }
 
@@ -64,12 +67,13 @@ impl InlineInference {
 
     fn ask(&mut self, observation: &Observation) -> Result<(), ActionOutcome> {
         let step = observation.step;
+        self.window.push(observation.clone());
         if self.due.is_some() || !self.queue.is_due(observation) {
             return Ok(());
         }
         self.queue.counters_mut().requests += 1;
         self.chunk.restart(step);
-        (self.infer)(observation, &mut self.chunk).map_err(|error| {
+        (self.infer)(self.window.slice(), &mut self.chunk).map_err(|error| {
             self.failure = Some(error.to_string());
             ActionOutcome::Failed
         })?;

@@ -46,6 +46,8 @@ pub struct QueueConfig {
     /// Cameras that the policy looks at, bit `i` for the camera that was added as number `i`. It is not
     /// asked on an observation that lacks a fresh picture of one of them.
     pub cameras: u8,
+    /// How many observations of consecutive steps the policy looks at, the newest included; 1 for most.
+    pub window: usize,
 }
 
 impl QueueConfig {
@@ -61,6 +63,7 @@ impl QueueConfig {
             start: ChunkStart::default(),
             hold: 0,
             cameras: 0,
+            window: 1,
         }
     }
 }
@@ -95,6 +98,8 @@ pub struct QueueCounters {
     pub overruns: u64,
     /// Steps at which the policy was due but not asked, for want of a fresh picture.
     pub stale: u64,
+    /// Observations that a policy which looks back did not get to see, because it was too slow.
+    pub unseen: u64,
 }
 
 /// What a step without an action means.

@@ -7,12 +7,12 @@ mod doctor;
 mod info;
 mod ls;
 mod pack;
-mod progress;
+pub(super) mod progress;
 mod repair;
 mod rerun;
 mod show;
 mod stats;
-mod text;
+pub(super) mod text;
 mod view;
 
 use crate::failure::usage;

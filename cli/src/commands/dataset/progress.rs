@@ -10,7 +10,7 @@ const PERIOD: Duration = Duration::from_millis(100);
 
 /// A line on stderr. Dropping it clears the line.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(in crate::commands) struct Progress {
     what: &'static str,
     next: Instant,
     shown: bool,
@@ -18,7 +18,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// A line that says how many `what` are done.
-    pub(super) fn new(what: &'static str) -> Self {
+    pub(in crate::commands) fn new(what: &'static str) -> Self {
         Self {
             what,
             next: Instant::now() + QUIET,
@@ -27,7 +27,7 @@ impl Progress {
     }
 
     /// Shows that `done` of `total` are done.
-    pub(super) fn at(&mut self, done: u64, total: u64) {
+    pub(in crate::commands) fn at(&mut self, done: u64, total: u64) {
         let now = Instant::now();
         if now < self.next || !std::io::stderr().is_terminal() {
             return;

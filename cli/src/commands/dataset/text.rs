@@ -5,7 +5,7 @@ pub(super) const WIDTH: usize = 100;
 
 /// Breaks text at spaces so that with `indent` columns before it every line fits. Words longer
 /// than a line stay whole, as paths are there to be copied.
-pub(super) fn wrap(text: &str, indent: usize) -> Vec<String> {
+pub(in crate::commands) fn wrap(text: &str, indent: usize) -> Vec<String> {
     let room = WIDTH.saturating_sub(indent).max(20);
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -21,7 +21,7 @@ pub(super) fn wrap(text: &str, indent: usize) -> Vec<String> {
 }
 
 /// Prints `label` and behind it `text`, as many lines as it takes.
-pub(super) fn labelled(label: &str, text: &str) {
+pub(in crate::commands) fn labelled(label: &str, text: &str) {
     const INDENT: usize = 12;
     for (number, line) in wrap(text, INDENT).iter().enumerate() {
         let label = if number == 0 { label } else { "" };
@@ -31,7 +31,7 @@ pub(super) fn labelled(label: &str, text: &str) {
 
 /// The text, cut to `room` columns; what is cut off is shown by an ellipsis. Control characters of
 /// a stranger's dataset do not reach the terminal.
-pub(super) fn cut(text: &str, room: usize) -> String {
+pub(in crate::commands) fn cut(text: &str, room: usize) -> String {
     let clean = |c: char| if c.is_control() { '·' } else { c };
     let mut cut: String = text.chars().map(clean).take(room).collect();
     if text.chars().count() > room {
@@ -42,7 +42,7 @@ pub(super) fn cut(text: &str, room: usize) -> String {
 }
 
 /// A size in the unit that fits.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(in crate::commands) fn bytes(bytes: u64) -> String {
     let mut size = bytes as f64;
     for unit in ["B", "kB", "MB", "GB"] {
         if size < 1000.0 {
