@@ -49,6 +49,7 @@ bench: setup ## side-by-side benchmarks; prints ratios
 
 bench-datasets: ## the datasets beside lerobot (PyTorch, gigabytes); 20 minutes
 	scripts/setup interop
+	cargo build $(ALL) --all-targets
 	benches/datasets/run
 
 setup:

@@ -28,7 +28,8 @@ def open_dataset(side, root):
         return LeRobotDataset("sinew/bench", root=root, video_backend=backend, return_uint8=True)
     from sinew_datasets import SinewDataset
 
-    return SinewDataset(root, return_uint8=True)
+    # lerobot keeps no pictures.
+    return SinewDataset(root, return_uint8=True, cache_bytes=0)
 
 
 def memory_mb(field):
@@ -58,10 +59,11 @@ def blocks(side, root):
     for line in sys.stdin:
         command, *numbers = line.split()
         numbers = [int(n) for n in numbers]
-        # Sinew keeps decoded pictures, so that each block needs a fresh reader; lerobot keeps decoders only.
-        kept = kept if kept is not None and side.startswith("lerobot") else open_dataset(side, root)
+        # What workers inherit must not be open yet: lerobot's decoders fail when two processes share one.
+        kept = kept if kept is not None and command == "get" else open_dataset(side, root)
         cameras = len(kept.meta.video_keys)
-        kept[0]
+        if command == "get":
+            kept[0]
         start = time.perf_counter()
         if command == "get":
             for index in numbers:

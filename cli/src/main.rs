@@ -9,6 +9,7 @@ mod keyboard;
 mod monitor;
 mod native;
 mod panel;
+mod pipe;
 mod player;
 mod recording;
 mod report;

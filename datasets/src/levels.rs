@@ -52,7 +52,41 @@ impl Levels {
         }
     }
 
+    /// Those of several datasets in one. `names` are the cameras to keep: the name in the result, the
+    /// name in the datasets. `None` if a dataset lacks one of them.
+    pub(crate) fn joined(datasets: &[Self], names: &[(&str, &str)]) -> Option<Self> {
+        let mut joined = Self::default();
+        for levels in datasets {
+            joined.frames += levels.frames;
+            for (new, old) in names {
+                let theirs = levels.cameras.get(*old)?;
+                let mine = joined.cameras.entry((*new).to_owned()).or_default();
+                mine.resize(mine.len().max(theirs.len()), Vec::new());
+                for (mine, theirs) in mine.iter_mut().zip(theirs) {
+                    *mine = sum(mine, theirs);
+                }
+            }
+        }
+        Some(joined)
+    }
+
+    /// Makes `empty`, of the camera's kind, the statistics of all its pictures.
+    pub(crate) fn statistics(&self, camera: &str, mut empty: ImageStats) -> Option<ImageStats> {
+        empty.add_levels(self.cameras.get(camera)?, self.frames);
+        Some(empty)
+    }
+
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
         serde_json::to_vec(self).map_err(|e| Error::spec(e.to_string()))
     }
+}
+
+/// Counts of one channel's levels, added up.
+fn sum(a: &[(u16, u64)], b: &[(u16, u64)]) -> Vec<(u16, u64)> {
+    let mut counts: BTreeMap<u16, u64> = a.iter().copied().collect();
+    for (level, count) in b {
+        let all = counts.entry(*level).or_default();
+        *all = all.saturating_add(*count);
+    }
+    counts.into_iter().collect()
 }

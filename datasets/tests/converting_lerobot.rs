@@ -6,6 +6,8 @@
 
 #[path = "support/edits.rs"]
 mod edits;
+#[path = "support/peer.rs"]
+mod peer;
 #[path = "support/mod.rs"]
 mod support;
 #[path = "support/v2.rs"]
@@ -15,38 +17,12 @@ use edits::{EPISODES, FRONT, WRIST, recorded};
 use serde_json::{Value, json};
 use sinew_datasets::Codec;
 use sinew_datasets::convert::{self, Container, ExportOptions, Mapping};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use support::counter;
 
 /// Runs a script of the peers in one of their environments.
 fn run(environment: &str, script: &str, dir: &Path, arguments: &[&str]) -> Value {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/sinew-peers");
-    let peers = std::env::var_os("SINEW_PEERS").map_or_else(home, PathBuf::from);
-    let python = peers.join(environment).join("bin/python");
-    assert!(
-        python.exists(),
-        "{} is missing: run scripts/setup interop",
-        python.display()
-    );
-    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/peers")
-        .join(script);
-    let output = Command::new(python)
-        .arg(script)
-        .args(arguments)
-        .env("HF_HOME", dir.join("hf-cache"))
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().last().map_or(Value::Null, |line| {
-        serde_json::from_str(line).unwrap_or_default()
-    })
+    peer::report(peer::script(environment, script, dir).args(arguments))
 }
 
 fn text(path: &Path) -> &str {
@@ -111,12 +87,11 @@ fn lerobots_datasets_survive_the_way_to_a_bag_and_back() {
 fn lerobot_opens_what_was_made_of_a_robots_bag() {
     let dir = tempfile::tempdir().unwrap();
     let (bag, set) = (dir.path().join("bag"), dir.path().join("set"));
-    run(
-        "light",
-        "bag_peers.py",
-        dir.path(),
-        &["write", text(&bag), "2"],
-    );
+    peer::output(peer::script("light", "bag_peers.py", dir.path()).args([
+        "write",
+        text(&bag),
+        "2",
+    ]));
     let mapping = Mapping {
         fps: Some(20),
         task: Some("wave".into()),

@@ -3,28 +3,16 @@
 //! Needs PyTorch: `make interop` installs and runs it.
 #![cfg(all(feature = "gstreamer", feature = "remote"))]
 
+#[path = "support/peer.rs"]
+mod peer;
+
 use sinew_datasets::doctor::{Options, Report, Severity, examine};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Runs a script that makes a dataset, and examines all of it.
 fn examined(script: &str) -> Report {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("dataset");
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/sinew-peers");
-    let peers = std::env::var_os("SINEW_PEERS").map_or_else(home, PathBuf::from);
-    let output = Command::new(peers.join("lerobot/bin/python"))
-        .arg(
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("../tests/peers")
-                .join(script),
-        )
-        .arg(&root)
-        .env("HF_HOME", dir.path().join("hf-cache"))
-        .output()
-        .expect("run scripts/setup interop first");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
+    peer::run(script, &root);
     examine(&root, &Options::thorough())
 }
 

@@ -4,6 +4,8 @@
 //! Needs PyTorch: `make interop` installs and runs it.
 #![cfg(all(feature = "gstreamer", feature = "remote"))]
 
+#[path = "support/peer.rs"]
+mod peer;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -12,37 +14,12 @@ use sinew_datasets::edit::{self, Cut, Part, Reencode, Relabel, Share, Target};
 use sinew_datasets::{Codec, Dataset, Feature, Recorder};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const FRONT: &str = "observation.images.front";
 const WRIST: &str = "observation.images.wrist";
 
-fn python() -> PathBuf {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/sinew-peers");
-    let peers = std::env::var_os("SINEW_PEERS").map_or_else(home, PathBuf::from);
-    let python = peers.join("lerobot/bin/python");
-    assert!(
-        python.exists(),
-        "{} is missing: run scripts/setup interop",
-        python.display()
-    );
-    python
-}
-
 fn run(dir: &Path, arguments: &[&str]) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/lerobot_edit.py");
-    let output = Command::new(python())
-        .arg(script)
-        .args(arguments)
-        .env("HF_HOME", dir.join("hf-cache"))
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
+    peer::output(peer::script("lerobot", "lerobot_edit.py", dir).args(arguments))
 }
 
 /// The edits done so far, for lerobot to judge.

@@ -4,40 +4,22 @@
 //! Needs PyTorch: `make interop` installs and runs it.
 #![cfg(all(feature = "gstreamer", feature = "remote"))]
 
+#[path = "support/peer.rs"]
+mod peer;
+
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use sinew_datasets::{Dataset, Image, Numbers, Pixels, ReaderOptions, Tensor};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-fn python() -> PathBuf {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/sinew-peers");
-    let peers = std::env::var_os("SINEW_PEERS").map_or_else(home, PathBuf::from);
-    let python = peers.join("lerobot/bin/python");
-    assert!(
-        python.exists(),
-        "{} is missing: run scripts/setup interop",
-        python.display()
-    );
-    python
-}
+use std::path::Path;
 
 /// Lets lerobot write a dataset of this kind, and returns what it reads from it.
 fn written(root: &Path, kind: &str) -> Json {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/lerobot_shapes.py");
-    let output = Command::new(python())
-        .arg(script)
-        .args([root.as_os_str(), kind.as_ref()])
-        .env("HF_HOME", root.parent().unwrap().join("hf-cache"))
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let text = String::from_utf8(output.stdout).unwrap();
-    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+    let dir = root.parent().unwrap();
+    peer::report(
+        peer::script("lerobot", "lerobot_shapes.py", dir)
+            .arg(root)
+            .arg(kind),
+    )
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -3,44 +3,28 @@
 //! Needs PyTorch: `make interop` installs both and runs it.
 #![cfg(all(feature = "gstreamer", feature = "remote"))]
 
+#[path = "support/peer.rs"]
+mod peer;
 #[path = "support/mod.rs"]
 mod support;
 
 use serde_json::Value;
 use sinew_datasets::{Codec, Recorder};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use support::{record, spec};
-
-fn python() -> PathBuf {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/sinew-peers");
-    let peers = std::env::var_os("SINEW_PEERS").map_or_else(home, PathBuf::from);
-    let python = peers.join("lerobot/bin/python");
-    assert!(
-        python.exists(),
-        "{} is missing: run scripts/setup interop",
-        python.display()
-    );
-    python
-}
 
 /// Runs a script of `tests/peers` and returns the JSON in its last line.
 fn run(script: &str, dir: &Path, arguments: &[&str]) -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/peers")
-        .join(script);
-    let output = Command::new(python())
-        .arg(script)
-        .args(arguments)
-        .current_dir(dir)
-        .env("HF_HOME", dir.join("hf-cache"))
-        .output()
-        .unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let last = text.lines().last().unwrap_or_default();
-    serde_json::from_str(last).unwrap_or_default()
+    peer::report(peer::script("lerobot", script, dir).args(arguments))
+}
+
+/// Runs one that makes the dataset `dir/dataset`.
+fn make(script: &str, dir: &Path, arguments: &[&str]) {
+    peer::output(
+        peer::script("lerobot", script, dir)
+            .arg("dataset")
+            .args(arguments),
+    );
 }
 
 /// Compares everything in the dataset `dir/dataset` as both classes give it.
@@ -66,28 +50,28 @@ fn record_here(dir: &Path, codec: Codec) {
 #[test]
 fn what_lerobot_made_is_read_alike() {
     let dir = tempfile::tempdir().unwrap();
-    run("lerobot_make.py", dir.path(), &["dataset"]);
+    make("lerobot_make.py", dir.path(), &[]);
     same_as_lerobot(dir.path());
 }
 
 #[test]
 fn all_types_and_stored_pictures_are_read_alike() {
     let dir = tempfile::tempdir().unwrap();
-    run("lerobot_shapes.py", dir.path(), &["dataset", "shapes"]);
+    make("lerobot_shapes.py", dir.path(), &["shapes"]);
     same_as_lerobot(dir.path());
 }
 
 #[test]
 fn depth_is_read_alike() {
     let dir = tempfile::tempdir().unwrap();
-    run("lerobot_shapes.py", dir.path(), &["dataset", "depth"]);
+    make("lerobot_shapes.py", dir.path(), &["depth"]);
     same_as_lerobot(dir.path());
 }
 
 #[test]
 fn long_groups_of_pictures_are_read_alike() {
     let dir = tempfile::tempdir().unwrap();
-    run("lerobot_shapes.py", dir.path(), &["dataset", "h264"]);
+    make("lerobot_shapes.py", dir.path(), &["h264"]);
     same_as_lerobot(dir.path());
 }
 

@@ -6,6 +6,8 @@
 
 #[path = "support/hub.rs"]
 mod hub;
+#[path = "support/peer.rs"]
+mod peer;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -13,21 +15,7 @@ use hub::TestHub;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use sinew_datasets::{Codec, Dataset, HubName, HubOptions, Item, Pixels, ReaderOptions, Recorder};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use support::{record, spec};
-
-fn python() -> PathBuf {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/sinew-peers");
-    let peers = std::env::var_os("SINEW_PEERS").map_or_else(home, PathBuf::from);
-    let python = peers.join("lerobot/bin/python");
-    assert!(
-        python.exists(),
-        "{} is missing: run scripts/setup interop",
-        python.display()
-    );
-    python
-}
 
 fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
@@ -61,25 +49,16 @@ fn huggingface_hub_and_lerobot_read_the_same_from_the_test_hub() {
     let hub = TestHub::start();
     hub.serve("lab/set", &root);
 
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/lerobot_hub.py");
-    let output = Command::new(python())
-        .arg(script)
-        .args([
-            "lab/set".as_ref(),
-            dir.path().join("downloaded").as_os_str(),
-        ])
+    let mut script = peer::script("lerobot", "lerobot_hub.py", dir.path());
+    script
+        .arg("lab/set")
+        .arg(dir.path().join("downloaded"))
         .env("HF_ENDPOINT", &hub.endpoint)
-        .env("HF_HOME", dir.path().join("hf-cache"))
+        .env("XDG_CACHE_HOME", dir.path().join("package-cache"))
         .env("HF_LEROBOT_HOME", dir.path().join("lerobot-cache"))
         .env("HF_HUB_DISABLE_TELEMETRY", "1")
-        .env_remove("HF_HUB_OFFLINE")
-        .output()
-        .unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    println!("{errors}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let report: Json = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        .env_remove("HF_HUB_OFFLINE");
+    let report = peer::report(&mut script);
 
     let local = Dataset::open(&root).unwrap();
     let files = report["files"].as_object().unwrap();
@@ -116,11 +95,6 @@ fn huggingface_hub_and_lerobot_read_the_same_from_the_test_hub() {
         .map(|i| row(&reader.get(i).unwrap()))
         .collect();
     assert_eq!(report["rows"], Json::Array(ours.clone()));
-    if let Some(streamed) = report.get("streamed") {
-        assert_eq!(*streamed, Json::Array(ours));
-    }
-    println!(
-        "StreamingLeRobotDataset compared: {}",
-        report.get("streamed").is_some()
-    );
+    assert_eq!(report["streamed"], Json::Array(ours.clone()));
+    assert_eq!(report["package"], Json::Array(ours));
 }

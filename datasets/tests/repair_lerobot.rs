@@ -1,30 +1,19 @@
 //! The real lerobot package opens what repair recovered, and bears the marks of Sinew's episodes.
 #![cfg(all(feature = "gstreamer", feature = "remote"))]
 
+#[path = "support/peer.rs"]
+mod peer;
 #[path = "support/mod.rs"]
 mod support;
 
 use serde_json::Value;
 use sinew_datasets::{Codec, EpisodeMarks, Recorder, RepairOptions, Row, repair};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
 use support::{counter, counter_frame, record, spec, state, times};
 
 fn lerobot_report(root: &Path) -> Value {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/sinew-peers");
-    let peers = std::env::var_os("SINEW_PEERS").map_or_else(home, PathBuf::from);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/lerobot_open.py");
-    let output = Command::new(peers.join("lerobot/bin/python"))
-        .arg(script)
-        .arg(root)
-        .env("HF_HOME", root.parent().unwrap().join("hf-cache"))
-        .output()
-        .unwrap();
-    let problem = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{problem}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+    peer::report(peer::script("lerobot", "lerobot_open.py", root.parent().unwrap()).arg(root))
 }
 
 /// Leaves an episode of 50 rows as a crash would, with rows missing in one place.

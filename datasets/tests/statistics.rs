@@ -13,7 +13,7 @@ use arrow_array::{Array, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use edits::{EPISODES, FRONT, WRIST, files, recorded};
 use serde_json::{Value, json};
-use sinew_datasets::stats::{CheckReport, check, read, recompute, write};
+use sinew_datasets::stats::{CheckReport, Stats, check, read, recompute, write};
 use sinew_datasets::{Codec, Dataset, Error, Info, Recorder, edit};
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +28,11 @@ fn rewrite(root: &Path) {
     let new = recompute(&dataset, &mut |_, _| ()).unwrap();
     assert_eq!(new.notes, [""; 0]);
     write(&dataset, &new).unwrap();
+}
+
+/// What `meta/stats.json` says.
+fn stored(root: &Path) -> Stats {
+    read(root, &Info::read(root).unwrap()).unwrap()
 }
 
 /// Changes what `meta/stats.json` says.
@@ -76,6 +81,33 @@ fn a_finished_recording_is_exact() {
     assert_eq!(report.discrepancies, []);
     let features = Info::read(&root).unwrap().features.0.len() as u64;
     assert_eq!(report.compared, features * 5);
+}
+
+#[test]
+fn edits_of_whole_datasets_keep_the_quantiles_of_pictures_exact() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = |name: &str, episodes: &[(u32, u32)]| {
+        let root = dir.path().join(name);
+        let mut recorder = Recorder::create(&root, &spec(Codec::H264)).unwrap();
+        for (episode, rows) in episodes {
+            record(&mut recorder, "pick", *episode, *rows);
+        }
+        recorder.finalize().unwrap();
+        root
+    };
+    // Episodes of unequal length, so that means of quantiles are others.
+    let parts = [
+        recording("a", &[(0, 4), (1, 19)]),
+        recording("b", &[(2, 9)]),
+    ];
+    let at_once = stored(&recording("all", &[(0, 4), (1, 19), (2, 9)]));
+    let merged = dir.path().join("merged");
+    edit::merge(&parts, &merged, None).unwrap();
+    let names = [(FRONT.to_owned(), "observation.images.top".to_owned())];
+    edit::rename(&merged, &names, &edit::Target::InPlace).unwrap();
+    let edited = stored(&merged);
+    assert_eq!(edited.get("observation.images.top"), at_once.get(FRONT));
+    assert_eq!(edited.get(WRIST), at_once.get(WRIST));
 }
 
 #[test]

@@ -4,13 +4,6 @@
 
 pub mod parsers;
 
-// The crate would bring zenoh for a feature of which only these two files are wanted.
-#[path = "../../runtime/src/topics"]
-mod topics {
-    pub(crate) mod cdr;
-    pub(crate) mod messages;
-}
-
 /// Makes a libFuzzer target of a function that takes bytes.
 #[macro_export]
 macro_rules! target {

@@ -1,15 +1,15 @@
 //! Public parsers that a stranger's bytes reach: one function each. None may panic, hang, or take
 //! much more memory than its input. Also compiled into the tests, which replay `regressions/`.
 
-use super::topics::messages::{
-    CompressedImageMsg, DiagnosticArrayMsg, ImageMsg, JointStateMsg, JointTrajectoryMsg, Message,
-    StringMsg,
-};
 use sinew_drivers::feetech::packet::{Parsed, Parser};
 use sinew_hardware::blueprint::Origin;
 use sinew_hardware::{Blueprint, Calibration};
 use sinew_policies::lerobot::{Config, Names, Processors, Training, check_safetensors};
 use sinew_policies::{EngineChoice, Manifest, ModelBytes, Tensor};
+use sinew_runtime::ros::messages::{
+    CompressedImageMsg, DiagnosticArrayMsg, ImageMsg, JointStateMsg, JointTrajectoryMsg, Message,
+    StringMsg,
+};
 use std::path::Path;
 
 /// `robot.toml`.

@@ -4,7 +4,8 @@ Usage: lerobot_hub.py REPO FOLDER    (FOLDER: where snapshot_download puts the f
 
 Prints one JSON object: `files` {path: SHA-256}; `filesystem`, 1000 bytes out of the middle of each video
 through HfFileSystem, as SHA-256; `rows`, what LeRobotDataset reads, [index, task, state, {camera: SHA-256 of the
-pixels}]; `streamed`, the same from StreamingLeRobotDataset, in order of index.
+pixels}]; `streamed`, the same from StreamingLeRobotDataset, in order of index; `package`, the same from our
+Python package by ranges.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ import sys
 from huggingface_hub import HfFileSystem, snapshot_download
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from lerobot.datasets.streaming_dataset import StreamingLeRobotDataset
+from sinew_datasets import SinewDataset
 
 
 def sha256(data):
@@ -42,13 +44,13 @@ def main():
     cameras = dataset.meta.camera_keys
     rows = [row(dataset[i], cameras) for i in range(len(dataset))]
 
-    report = {"files": files, "filesystem": filesystem, "rows": rows}
-    try:
-        stream = StreamingLeRobotDataset(repo, buffer_size=8, shuffle=False, return_uint8=True)
-        report["streamed"] = sorted(row(item, cameras) for item in stream)
-    except (ImportError, RuntimeError) as error:  # it decodes with torchcodec only, which needs FFmpeg's libraries
-        print(f"StreamingLeRobotDataset does not work here: {error}", file=sys.stderr)
-    print(json.dumps(report))
+    # It decodes with torchcodec only, which needs FFmpeg's libraries.
+    stream = StreamingLeRobotDataset(repo, buffer_size=8, shuffle=False, return_uint8=True)
+    streamed = sorted(row(item, cameras) for item in stream)
+    ours = SinewDataset(f"hub://{repo}", return_uint8=True)
+    assert ours.meta.stats.keys() == dataset.meta.stats.keys()
+    package = [row(ours[i], cameras) for i in range(len(ours))]
+    print(json.dumps({"files": files, "filesystem": filesystem, "rows": rows, "streamed": streamed, "package": package}))
 
 
 if __name__ == "__main__":

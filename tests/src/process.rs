@@ -103,6 +103,17 @@ impl Outcome {
         says_it_once(said);
     }
 
+    /// Expects these words in what a person sees, and no line that does not fit 100 columns.
+    #[track_caller]
+    pub fn prints(&self, words: &[&str]) {
+        for line in self.stdout.lines() {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+        for word in words {
+            assert!(self.stdout.contains(word), "no `{word}` in {}", self.stdout);
+        }
+    }
+
     /// Checks that the command ended with 0.
     ///
     /// # Panics

@@ -2,7 +2,9 @@
 
 use sinew_datasets::{Codec, DatasetSpec, ExtraSpec, ExtraType, ExtraValue, Recorder, Row};
 use sinew_tests::{Outcome, Running};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// A dataset of an SO-101 without cameras: two episodes of 60 and 45 rows, joints swinging.
@@ -50,36 +52,18 @@ fn dataset(verb: &str, path: &Path, more: &[&str]) -> Outcome {
     Running::to_end(&arguments)
 }
 
-/// Every line of what a person sees fits 100 columns; words are in it.
-#[track_caller]
-fn prints(outcome: &Outcome, words: &[&str]) {
-    for line in outcome.stdout.lines() {
-        assert!(line.chars().count() <= 100, "{line}");
-    }
-    for word in words {
-        assert!(
-            outcome.stdout.contains(word),
-            "no `{word}` in {}",
-            outcome.stdout
-        );
-    }
-}
-
 #[test]
 fn info_says_what_there_is() {
     let folder = recorded();
     let outcome = dataset("info", folder.path(), &[]);
     outcome.succeeded();
-    prints(
-        &outcome,
-        &[
-            "so_follower",
-            "2 episodes, 105 frames, 3.5 s at 30 fps",
-            "observation.state",
-            "wrist_roll.pos",
-            "stay",
-        ],
-    );
+    outcome.prints(&[
+        "so_follower",
+        "2 episodes, 105 frames, 3.5 s at 30 fps",
+        "observation.state",
+        "wrist_roll.pos",
+        "stay",
+    ]);
     let json = dataset("info", folder.path(), &["--json"]).json();
     assert_eq!(
         (
@@ -100,13 +84,10 @@ fn ls_has_a_line_an_episode() {
     let folder = recorded();
     let outcome = dataset("ls", folder.path(), &[]);
     outcome.succeeded();
-    prints(
-        &outcome,
-        &[
-            "      0        60         2.0  stay",
-            "      1        45         1.5  place the red",
-        ],
-    );
+    outcome.prints(&[
+        "      0        60         2.0  stay",
+        "      1        45         1.5  place the red",
+    ]);
     assert_eq!(outcome.stdout.lines().count(), 3);
     let json = dataset("ls", folder.path(), &["--json"]).json();
     assert_eq!(json[1]["frames"], 45);
@@ -118,16 +99,13 @@ fn show_sums_up_an_episode_or_gives_a_frame() {
     let folder = recorded();
     let outcome = dataset("show", folder.path(), &["1"]);
     outcome.succeeded();
-    prints(
-        &outcome,
-        &[
-            "45 frames",
-            "median",
-            "shoulder_pan.pos",
-            "timing",
-            "tick_s",
-        ],
-    );
+    outcome.prints(&[
+        "45 frames",
+        "median",
+        "shoulder_pan.pos",
+        "timing",
+        "tick_s",
+    ]);
     let json = dataset("show", folder.path(), &["1", "--frame", "7", "--json"]).json();
     let value = |feature: &str, entry: &str| {
         let values = json["values"].as_array().unwrap();
@@ -141,7 +119,7 @@ fn show_sums_up_an_episode_or_gives_a_frame() {
     assert!((value("action", "elbow_flex.pos") - expected - 1.0).abs() < 1e-5);
     assert_eq!(value("frame_index", ""), 7.0);
     let outcome = dataset("show", folder.path(), &["1", "--frame", "7"]);
-    prints(&outcome, &["episode", "frame 7", "elbow_flex.pos"]);
+    outcome.prints(&["episode", "frame 7", "elbow_flex.pos"]);
 }
 
 #[test]
@@ -149,26 +127,20 @@ fn doctor_ends_with_a_code_for_each_severity() {
     let folder = recorded();
     let outcome = dataset("doctor", folder.path(), &[]);
     outcome.succeeded();
-    prints(
-        &outcome,
-        &[
-            "2 episodes, 105 rows in 2 files",
-            "0 errors, 0 warnings",
-            "tick periods of 33.3 ms",
-        ],
-    );
+    outcome.prints(&[
+        "2 episodes, 105 rows in 2 files",
+        "0 errors, 0 warnings",
+        "tick periods of 33.3 ms",
+    ]);
     // A file that nothing names is a warning.
     let data = folder.path().join("data/chunk-000/file-001.parquet");
     std::fs::copy(&data, data.with_file_name("file-009.parquet")).unwrap();
     let outcome = dataset("doctor", folder.path(), &[]);
     assert_eq!(outcome.code, Some(3), "{outcome:?}");
-    prints(
-        &outcome,
-        &[
-            "warning  file-unnamed · data/chunk-000/file-009.parquet",
-            "→ no episode refers to it",
-        ],
-    );
+    outcome.prints(&[
+        "warning  file-unnamed · data/chunk-000/file-009.parquet",
+        "→ no episode refers to it",
+    ]);
     // A file that is not there is an error.
     std::fs::remove_file(&data).unwrap();
     let outcome = dataset("doctor", folder.path(), &["--json"]);
@@ -215,7 +187,7 @@ fn repair_recovers_what_a_crash_left_and_finds_nothing_twice() {
     let folder = recorded();
     let clean = dataset("repair", folder.path(), &[]);
     clean.succeeded();
-    prints(&clean, &["nothing to repair", "2 episodes"]);
+    clean.prints(&["nothing to repair", "2 episodes"]);
     let simulator = sinew_tests::Simulator::start(&["--camera-fps", "0"]);
     let set = TempDir::new().unwrap();
     let path = set.path().join("set");
@@ -238,7 +210,7 @@ fn repair_recovers_what_a_crash_left_and_finds_nothing_twice() {
     repaired.succeeded();
     assert!(repaired.json()["recovered"]["rows"].as_u64().unwrap() > 10);
     assert_eq!(repaired.json()["episodes"], 1);
-    prints(&dataset("repair", &path, &[]), &["nothing to repair"]);
+    dataset("repair", &path, &[]).prints(&["nothing to repair"]);
     dataset("ls", &path, &[]).succeeded();
     assert_eq!(dataset("doctor", &path, &["--json"]).code, Some(0));
 }
@@ -269,4 +241,21 @@ fn edits_make_a_new_dataset_and_wrong_ones_are_refused() {
     edit(&["delete", from, "--episodes", "7", "--out", to]).failed(2, &["no episode 7"]);
     edit(&["delete", from, "--episodes", "x", "--in-place"]).failed(2, &["no list of episodes"]);
     edit(&["drop", from, "--feature", "nose", "--in-place"]).failed(2, &["nose"]);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_command_quietly() {
+    let folder = recorded();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(sinew_tests::sinew())
+        .args(["dataset", "ls", folder.path().to_str().unwrap()])
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
+        .unwrap();
+    assert_eq!(output.status.signal(), Some(libc::SIGPIPE));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }

@@ -15,36 +15,18 @@ fn dataset(verb: &str, arguments: &[&str]) -> Outcome {
     Running::to_end(&all)
 }
 
-/// Every line of what a person sees fits 100 columns; words are in it.
-#[track_caller]
-fn prints(outcome: &Outcome, words: &[&str]) {
-    for line in outcome.stdout.lines() {
-        assert!(line.chars().count() <= 100, "{line}");
-    }
-    for word in words {
-        assert!(
-            outcome.stdout.contains(word),
-            "no `{word}` in {}",
-            outcome.stdout
-        );
-    }
-}
-
 #[test]
 fn stats_prints_compares_and_mends() {
     let (_folder, root) = recorded();
     let path = root.to_str().unwrap();
     let stored = dataset("stats", &[path]);
     stored.succeeded();
-    prints(
-        &stored,
-        &[
-            "observation.state, 98 values each",
-            "shoulder_pan.pos",
-            "green",
-            "q99",
-        ],
-    );
+    stored.prints(&[
+        "observation.state, 98 values each",
+        "shoulder_pan.pos",
+        "green",
+        "q99",
+    ]);
     let json = dataset("stats", &[path, "--json"]).json();
     assert_eq!(json["action"]["count"], 98);
     assert_eq!(
@@ -56,7 +38,7 @@ fn stats_prints_compares_and_mends() {
     );
     let checked = dataset("stats", &[path, "--check"]);
     checked.succeeded();
-    prints(&checked, &["compared: 0 wrong, 0 approximate"]);
+    checked.prints(&["compared: 0 wrong, 0 approximate"]);
     dataset("stats", &[path, "--write"]).succeeded();
     let checked = dataset("stats", &[path, "--check", "--json"]);
     checked.succeeded();
@@ -68,15 +50,12 @@ fn stats_prints_compares_and_mends() {
     std::fs::write(&file, stored.to_string()).unwrap();
     let wrong = dataset("stats", &[path, "--check"]);
     assert_eq!(wrong.code, Some(1), "{wrong:?}");
-    prints(
-        &wrong,
-        &[
-            "wrong",
-            "dataset · observation.state",
-            "count is 99, but the data give 98",
-            "--write",
-        ],
-    );
+    wrong.prints(&[
+        "wrong",
+        "dataset · observation.state",
+        "count is 99, but the data give 98",
+        "--write",
+    ]);
     let both = dataset("stats", &[path, "--check", "--write"]);
     assert_eq!(both.code, Some(2), "{both:?}");
     std::fs::remove_file(&file).unwrap();
@@ -89,27 +68,21 @@ fn diff_ends_with_a_code_and_names_what_differs() {
     let path = root.to_str().unwrap();
     let same = dataset("diff", &[path, path]);
     same.succeeded();
-    prints(
-        &same,
-        &[
-            "3 episodes are the same",
-            "6 with the same bytes",
-            "the datasets are the same",
-        ],
-    );
+    same.prints(&[
+        "3 episodes are the same",
+        "6 with the same bytes",
+        "the datasets are the same",
+    ]);
     let other = folder.path().join("other");
     let other = other.to_str().unwrap();
     dataset("edit", &["trim", path, "--cut", "1:5-", "--out", other]).succeeded();
     let found = dataset("diff", &[path, other]);
     assert_eq!(found.code, Some(1), "{found:?}");
-    prints(
-        &found,
-        &[
-            "25 rows in a, 20 in b",
-            "from row 5 of a and 0 of b",
-            "different",
-        ],
-    );
+    found.prints(&[
+        "25 rows in a, 20 in b",
+        "from row 5 of a and 0 of b",
+        "different",
+    ]);
     let json = dataset("diff", &[path, other, "--json"]).json();
     assert_eq!(
         (&json["same_episodes"], &json["episodes"][0]["from_a"]),
@@ -118,10 +91,7 @@ fn diff_ends_with_a_code_and_names_what_differs() {
     let third = folder.path().join("third");
     let third = third.to_str().unwrap();
     dataset("edit", &["delete", path, "--episodes", "0", "--out", third]).succeeded();
-    prints(
-        &dataset("diff", &[path, third]),
-        &["only in a: 0", "2 episodes are the same"],
-    );
+    dataset("diff", &[path, third]).prints(&["only in a: 0", "2 episodes are the same"]);
     let nowhere = folder.path().join("nowhere");
     dataset("diff", &[path, nowhere.to_str().unwrap()]).failed(2, &["nowhere", "does not exist"]);
     std::fs::write(Path::new(third).join("meta/tasks.parquet"), "PAR1").unwrap();
@@ -136,7 +106,7 @@ fn view_writes_a_page_and_refuses_what_makes_no_sense() {
     let page = out.to_str().unwrap();
     let made = dataset("view", &[path, "--out", page]);
     made.succeeded();
-    prints(&made, &["page.html", "with 3 episodes"]);
+    made.prints(&["page.html", "with 3 episodes"]);
     let html = std::fs::read_to_string(&out).unwrap();
     assert!(html.starts_with("<!doctype html>") && html.contains("so_follower"));
     let json = dataset("view", &[path, "--out", page, "--episode", "0,2", "--json"]).json();

@@ -19,6 +19,12 @@ use crate::args::Command;
 
 /// Runs a command to its end.
 pub(crate) fn run(command: Command) -> anyhow::Result<()> {
+    if matches!(
+        command,
+        Command::Dataset(_) | Command::Doctor(_) | Command::Policy(_) | Command::Eval(_)
+    ) {
+        crate::pipe::end_with_reader();
+    }
     match command {
         Command::Demo(args) => demo::demo(&args),
         Command::Sim(args) => sim::sim(&args),

@@ -9,7 +9,7 @@ use pyo3::types::PyDict;
 use sinew_datasets::{DepthUnit, Episode, ReaderOptions};
 use std::path::PathBuf;
 
-/// A LeRobot v3.0 dataset in a folder.
+/// A LeRobot v3.0 dataset in a folder or on a hub.
 #[pyclass(frozen, module = "sinew_datasets._native")]
 pub(crate) struct Dataset(sinew_datasets::Dataset);
 
@@ -17,8 +17,13 @@ pub(crate) struct Dataset(sinew_datasets::Dataset);
 impl Dataset {
     #[new]
     fn new(py: Python<'_>, root: PathBuf) -> PyResult<Self> {
-        let opened = py.detach(|| sinew_datasets::Dataset::open(&root));
+        let opened = py.detach(|| sinew_datasets::Dataset::open_from(&root));
         opened.map(Self).map_err(exception)
+    }
+
+    /// The contents of a file of the folder `meta`; `None` if there is none of that name.
+    fn metadata_file(&self, py: Python<'_>, name: &str) -> PyResult<Option<Vec<u8>>> {
+        py.detach(|| self.0.metadata_file(name)).map_err(exception)
     }
 
     /// Number of frames.

@@ -8,6 +8,7 @@ use crate::episodes::{self, Episode, episodes_file};
 use crate::error::Result;
 use crate::fsio;
 use crate::info::{FileIndex, Info};
+use crate::levels::Levels;
 use crate::stats::Stats;
 use crate::stats::whole::{DataRows, whole};
 use crate::table::TableWriter;
@@ -39,6 +40,12 @@ pub(crate) fn build(mut plan: Plan<'_>, root: &Path) -> Result<Report> {
     let whole = whole(&info, &files, written.rows, |_, _, _| ())?;
     let mut whole = Stats(whole);
     cameras.iter().for_each(|c| whole.merge(c));
+    let levels = video_stats::levels(&plan);
+    if let Some(levels) = &levels {
+        for (name, exact) in video_stats::exact(&plan, levels).0 {
+            whole.set(&name, exact);
+        }
+    }
     whole.sort(&info.features);
 
     let mut notes = [std::mem::take(&mut plan.notes), notes].concat();
@@ -54,6 +61,9 @@ pub(crate) fn build(mut plan: Plan<'_>, root: &Path) -> Result<Report> {
     fsio::create_dir(&meta)?;
     copy_extras(&plan.source().root, root)?;
     marks::write(&plan, root)?;
+    if let Some(levels) = levels {
+        fsio::write_synced(&root.join(Levels::name()), &levels.to_bytes()?)?;
+    }
     write_episodes(root, episodes)?;
     written.tasks.write(&Tasks::path(root))?;
     fsio::write_synced(&meta.join("stats.json"), &whole.to_bytes()?)?;

@@ -10,9 +10,10 @@
 //! left of it. An edit in place is the same with the two folders swapped at the end.
 //!
 //! Statistics of numbers are computed from the rows of the result, exactly, quantiles included.
-//! Statistics of pictures are those stored with each episode, aggregated as LeRobot does (exact
-//! minimum, maximum, mean and deviation; count-weighted means of quantiles); those of trimmed
-//! episodes are computed from the frames that are left.
+//! Statistics of pictures are exact too where the sources know how often each level occurs
+//! (`meta/sinew_levels.json`) and all their episodes stay. Else they are those stored with each episode,
+//! aggregated as LeRobot does (exact minimum, maximum, mean and deviation; count-weighted means of
+//! quantiles); those of trimmed episodes are computed from the frames that are left.
 
 mod add;
 pub(crate) mod build;

@@ -228,7 +228,6 @@ pub(super) fn copy_file(from: &Path, to: &Path) -> Result<()> {
 /// Copies what a dataset's folder holds besides the dataset: files beside the known folders, and
 /// metadata files that LeRobot does not know.
 pub(super) fn copy_extras(source: &Path, target: &Path) -> Result<()> {
-    // Levels of the pictures are of other episodes now; without them a recorder does as LeRobot.
     let made = [
         "info.json",
         "stats.json",

@@ -1,17 +1,18 @@
 //! Statistics of pictures: those stored with the episodes, or of the frames that a cut left.
 
-use super::plan::{Origin, Plan, Planned};
+use super::plan::{Origin, Plan, Planned, Source};
 use super::videos::{WrittenVideos, is_depth};
 use crate::error::{Error, Result};
 use crate::features::Feature;
 use crate::files::LocalFiles;
 use crate::info::Info;
+use crate::levels::Levels;
 use crate::reader::value::Pixels;
 use crate::stats::{FeatureStats, ImageStats, Stats};
 use crate::video::VideoReader;
 use crate::video::frames::Frames;
 use sinew_runtime::frame::Frame;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,10 +25,7 @@ pub(super) fn cameras(
 ) -> Result<(Vec<Stats>, Vec<String>)> {
     let mut episodes = vec![Stats::default(); plan.segments.len()];
     let mut notes = Vec::new();
-    for planned in plan.features.iter().filter(|f| f.feature.is_camera()) {
-        let Origin::Source(source_key) = &planned.origin else {
-            continue;
-        };
+    for (planned, source_key) in cameras_of(plan) {
         let stored: Vec<Option<&FeatureStats>> = plan
             .segments
             .iter()
@@ -73,6 +71,51 @@ pub(super) fn cameras(
         }
     }
     Ok((episodes, notes))
+}
+
+/// How often each level occurs in the result's pictures, if it has all episodes of its sources, whole,
+/// and the sources know it of theirs. Statistics from these are exact; those of the episodes added up
+/// are not, as quantiles cannot be added.
+pub(super) fn levels(plan: &Plan<'_>) -> Option<Levels> {
+    let all: usize = plan.sources.iter().map(|s| s.episodes.len()).sum();
+    let taken: BTreeSet<(usize, usize)> = plan
+        .segments
+        .iter()
+        .filter(|s| s.rows() == plan.sources[s.source].episodes[s.episode].length)
+        .map(|s| (s.source, s.episode))
+        .collect();
+    if taken.len() != all || plan.segments.len() != all {
+        return None;
+    }
+    let known = |source: &Source| Levels::read(&source.root, &source.info);
+    let known: Vec<Levels> = plan.sources.iter().map(known).collect::<Option<_>>()?;
+    let names: Vec<(&str, &str)> = cameras_of(plan).map(|(f, old)| (&*f.name, old)).collect();
+    if names.is_empty() {
+        return None;
+    }
+    Levels::joined(&known, &names)
+}
+
+/// The statistics of all pictures from their levels.
+pub(super) fn exact(plan: &Plan<'_>, levels: &Levels) -> Stats {
+    let of = |planned: &Planned| {
+        let kind = if is_depth(&planned.feature) {
+            ImageStats::depth()
+        } else {
+            ImageStats::default()
+        };
+        let stats = levels.statistics(&planned.name, kind)?;
+        Some((planned.name.clone(), stats.finish()))
+    };
+    Stats(cameras_of(plan).filter_map(|(f, _)| of(f)).collect())
+}
+
+/// The result's cameras and their names in the sources.
+fn cameras_of<'p>(plan: &'p Plan<'_>) -> impl Iterator<Item = (&'p Planned, &'p str)> {
+    plan.features.iter().filter_map(|f| match &f.origin {
+        Origin::Source(name) if f.feature.is_camera() => Some((f, name.as_str())),
+        _ => None,
+    })
 }
 
 /// The episodes without complete statistics: all of them, or the quantiles that version 2 had not.

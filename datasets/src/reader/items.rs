@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::features::Feature;
 use crate::video::depth::{DepthScale, is_depth};
 use crate::video::frames::Frames;
+use rayon_core::{ThreadPool, ThreadPoolBuilder};
 use std::sync::Arc;
 
 /// How frames are read.
@@ -59,7 +60,8 @@ struct Shared {
     plan: Vec<Planned>,
     frames: Frames,
     tolerance_s: f64,
-    parallel_cameras: bool,
+    /// Threads for all cameras but the first, if those of a frame are decoded side by side.
+    helpers: Option<ThreadPool>,
 }
 
 /// One feature that is read, and how.
@@ -129,13 +131,14 @@ impl Reader {
             }
             plan.push(planned);
         }
+        let helpers = helpers(&plan).filter(|_| options.parallel_cameras);
         Ok(Self {
             shared: Arc::new(Shared {
                 dataset: dataset.clone(),
                 plan,
                 frames: Frames::new(dataset.files.clone(), options.picture_cache_bytes),
                 tolerance_s: options.tolerance_s,
-                parallel_cameras: options.parallel_cameras,
+                helpers,
             }),
         })
     }
@@ -161,7 +164,7 @@ impl Reader {
     /// If there is none, or if a file that holds a part of it is missing or damaged, or if a video
     /// has no frame at the row's time.
     pub fn get(&self, index: u64) -> Result<Item> {
-        self.read(index, self.shared.parallel_cameras)
+        self.read(index, true)
     }
 
     /// Frame `frame` of episode `episode`, both from 0.
@@ -279,34 +282,39 @@ impl Place<'_> {
     }
 }
 
+impl Planned {
+    fn is_video(&self) -> bool {
+        matches!(self.kind, Kind::Video(..))
+    }
+}
+
+/// Threads that stay, because starting one for each frame costs as much as a tenth of its picture.
+/// None if there is one camera at most, or if no threads are to be had: then the caller does all.
+fn helpers(plan: &[Planned]) -> Option<ThreadPool> {
+    let others = plan
+        .iter()
+        .filter(|p| p.is_video())
+        .count()
+        .checked_sub(1)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let builder = ThreadPoolBuilder::new().thread_name(|_| "sinew-camera".into());
+    let threads = others.min(cores);
+    (threads > 0).then(|| builder.num_threads(threads).build().ok())?
+}
+
 impl Shared {
     fn values(&self, place: &Place<'_>, parallel: bool) -> Result<Vec<(Arc<str>, Value)>> {
-        let videos = || {
-            self.plan
-                .iter()
-                .filter(|p| matches!(p.kind, Kind::Video(..)))
-        };
         let mut ready: Vec<Option<Result<Value>>> = self.plan.iter().map(|_| None).collect();
-        if parallel && videos().count() > 1 {
-            // All but the first camera in threads of their own, the first in this one.
-            std::thread::scope(|scope| {
-                let mut rest = Vec::new();
-                let cameras = |(_, p): &(usize, &Planned)| matches!(p.kind, Kind::Video(..));
-                let mut numbered = self.plan.iter().enumerate().filter(cameras);
-                let first = numbered.next();
-                for (i, planned) in numbered {
-                    let builder = std::thread::Builder::new().name("sinew-camera".into());
-                    let spawned = builder.spawn_scoped(scope, || self.value(place, planned));
-                    // No thread to be had: this one does the work later.
-                    if let Ok(thread) = spawned {
-                        rest.push((i, thread));
-                    }
+        if let Some(helpers) = self.helpers.as_ref().filter(|_| parallel) {
+            let mut cameras = self.plan.iter().zip(&mut ready);
+            let mut next = || cameras.find(|(planned, _)| planned.is_video());
+            let first = next();
+            helpers.in_place_scope(|scope| {
+                while let Some((planned, ready)) = next() {
+                    scope.spawn(|_| *ready = Some(self.value(place, planned)));
                 }
-                if let Some((i, planned)) = first {
-                    ready[i] = Some(self.value(place, planned));
-                }
-                for (i, thread) in rest {
-                    ready[i] = thread.join().ok();
+                if let Some((planned, ready)) = first {
+                    *ready = Some(self.value(place, planned));
                 }
             });
         }

@@ -33,12 +33,14 @@ pub use value::{DepthUnit, Image, Item, Numbers, Pixels, Tensor, Value};
 use crate::episodes::{self, Episode};
 use crate::error::{Error, Result};
 use crate::features::{ACTION, Feature, STATE};
-use crate::files::{FileEntry, Files, LocalFiles};
+use crate::files::{FileEntry, Files, LocalFiles, read_whole};
 use crate::info::Info;
+use crate::stats::store::STATS_LIMIT_BYTES;
 use crate::tasks::Tasks;
 use arrow_array::ArrayRef;
 use cells::Gathered;
 use columns::Columns;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -247,6 +249,20 @@ impl Dataset {
     pub fn files(&self) -> Result<Vec<FileEntry>> {
         let listed = self.files.list(Path::new(""));
         listed.map_err(Error::io("list", &self.root))
+    }
+
+    /// The contents of a metadata file such as `info.json`, wherever the dataset is; `None` if there is
+    /// none of that name.
+    ///
+    /// # Errors
+    /// If it cannot be read or is larger than any such file.
+    pub fn metadata_file(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let path = Path::new("meta").join(name);
+        match read_whole(&self.root, &*self.files, &path, STATS_LIMIT_BYTES) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The videos of an episode: feature name and file. Files that LeRobot wrote hold several

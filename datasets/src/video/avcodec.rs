@@ -9,30 +9,17 @@
     reason = "calls into libavcodec; each block says why it is sound"
 )]
 
+use super::coder::{AGAIN, Coder, END};
 use super::colors::{Matrix, Plane, Planes};
-use super::libav::{Api, AvFrame, AvPacket, api};
+use super::libav::api;
 use super::samples::Track;
 use crate::error::{Error, Result};
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_int};
 use std::path::Path;
-use std::ptr::{NonNull, null_mut};
+use std::ptr::null_mut;
 
 /// Larger pictures are refused, pixels on a side.
 const SIDE_LIMIT: c_int = 8192;
-/// "Feed me more", −EAGAIN of Linux.
-pub(super) const AGAIN: c_int = -11;
-/// "No more pictures": −('E' | 'O'<<8 | 'F'<<16 | ' '<<24).
-pub(super) const END: c_int = -0x2046_4f45;
-
-/// The library's words for a status.
-pub(super) fn words(api: &Api, status: c_int) -> String {
-    let mut text = [0_u8; 128];
-    // SAFETY: the buffer has the length given and is left null-terminated.
-    unsafe { (api.av_strerror)(status, text.as_mut_ptr().cast(), text.len()) };
-    let words = CStr::from_bytes_until_nul(&text).unwrap_or(c"unknown error");
-    words.to_string_lossy().into_owned()
-}
-
 /// The decoders that may read a sample entry, best first.
 fn decoder_names(codec: &str) -> &'static [&'static CStr] {
     match codec {
@@ -70,16 +57,7 @@ fn format_of(name: &str) -> Option<Format> {
 
 /// A decoder for one track. Runs in the caller's thread only.
 #[derive(Debug)]
-pub(crate) struct Decoder {
-    api: &'static Api,
-    context: NonNull<c_void>,
-    packet: NonNull<AvPacket>,
-    frame: NonNull<AvFrame>,
-}
-
-// SAFETY: the library's contexts may move between threads as long as one uses them at a time, which
-// `&mut self` ensures.
-unsafe impl Send for Decoder {}
+pub(crate) struct Decoder(Coder);
 
 impl Decoder {
     /// A decoder for the pictures of `track`. `path` is for messages.
@@ -89,39 +67,28 @@ impl Decoder {
             wanted: track.codec.clone(),
             problem: "the one that is installed lacks this codec".into(),
         };
-        let full = || Error::video(path, "no memory for a decoder");
         // SAFETY: the names are C strings.
         let find = |name: &&CStr| unsafe { (api.avcodec_find_decoder_by_name)(name.as_ptr()) };
         let mut found = decoder_names(&track.codec).iter().map(find);
         let codec = found.find(|c| !c.is_null()).ok_or_else(missing)?;
-        // SAFETY: `codec` is a codec; allocations are checked before use. `Self` frees them.
-        let decoder = unsafe {
-            let context = NonNull::new((api.avcodec_alloc_context3)(codec)).ok_or_else(full)?;
-            let packet = NonNull::new((api.av_packet_alloc)());
-            let frame = NonNull::new((api.av_frame_alloc)());
-            Self {
-                api,
-                context,
-                packet: packet.ok_or_else(full)?,
-                frame: frame.ok_or_else(full)?,
-            }
-        };
+        // SAFETY: the library found the codec.
+        let decoder = Self(unsafe { Coder::new(api, path, codec, "decoded")? });
         decoder.configure(path, track)?;
         // SAFETY: the context was allocated for this codec and is not open yet.
-        let status = unsafe { (api.avcodec_open2)(decoder.context.as_ptr(), codec, null_mut()) };
-        decoder.check(path, status)?;
+        let status = unsafe { (api.avcodec_open2)(decoder.0.context.as_ptr(), codec, null_mut()) };
+        decoder.0.check(path, status)?;
         Ok(decoder)
     }
 
     fn configure(&self, path: &Path, track: &Track) -> Result<()> {
-        let api = self.api;
-        let context = self.context.as_ptr();
+        let api = self.0.api;
+        let context = self.0.context.as_ptr();
         // One thread: several readers run side by side, and frames come out at once.
         let pixels = c"67108864";
         for (name, value) in [(c"threads", c"1"), (c"max_pixels", pixels)] {
             // SAFETY: a context and C strings.
             let status = unsafe { (api.av_opt_set)(context, name.as_ptr(), value.as_ptr(), 0) };
-            self.check(path, status)?;
+            self.0.check(path, status)?;
         }
         let full = || Error::video(path, "no memory for a decoder");
         // SAFETY: the parameters are allocated by the library, filled from the context, given an
@@ -145,7 +112,7 @@ impl Decoder {
             if copy.is_null() {
                 Err(full())
             } else {
-                self.check(path, status)
+                self.0.check(path, status)
             }
         }
     }
@@ -163,19 +130,20 @@ impl Decoder {
         // SAFETY: `packet` is ours; av_new_packet gives it `size` bytes (zeroed behind the end, not
         // within, so they are cleared before they become a slice).
         unsafe {
-            let packet = self.packet.as_ptr();
-            self.check(path, (self.api.av_new_packet)(packet, size))?;
+            let packet = self.0.packet.as_ptr();
+            self.0
+                .check(path, (self.0.api.av_new_packet)(packet, size))?;
             (*packet).data.write_bytes(0, size as usize);
             let bytes = std::slice::from_raw_parts_mut((*packet).data, size as usize);
             let filled = fill(bytes);
             (*packet).pts = pts;
             let status = match filled {
-                Ok(()) => (self.api.avcodec_send_packet)(self.context.as_ptr(), packet),
+                Ok(()) => (self.0.api.avcodec_send_packet)(self.0.context.as_ptr(), packet),
                 Err(_) => 0,
             };
-            (self.api.av_packet_unref)(packet);
+            (self.0.api.av_packet_unref)(packet);
             filled?;
-            self.check(path, status)
+            self.0.check(path, status)
         }
     }
 
@@ -183,18 +151,18 @@ impl Decoder {
     pub(crate) fn finish(&mut self, path: &Path) -> Result<()> {
         // SAFETY: null means the end.
         let status =
-            unsafe { (self.api.avcodec_send_packet)(self.context.as_ptr(), std::ptr::null()) };
+            unsafe { (self.0.api.avcodec_send_packet)(self.0.context.as_ptr(), std::ptr::null()) };
         if status == END {
             Ok(())
         } else {
-            self.check(path, status)
+            self.0.check(path, status)
         }
     }
 
     /// Forgets everything sent, before a jump to a key frame.
     pub(crate) fn flush(&mut self) {
         // SAFETY: an open context.
-        unsafe { (self.api.avcodec_flush_buffers)(self.context.as_ptr()) }
+        unsafe { (self.0.api.avcodec_flush_buffers)(self.0.context.as_ptr()) }
     }
 
     /// Takes the next decoded picture, which [`Self::picture`] then shows; its time in ticks, or
@@ -202,10 +170,10 @@ impl Decoder {
     pub(crate) fn receive(&mut self, path: &Path) -> Result<Option<i64>> {
         // SAFETY: the frame is ours and is overwritten.
         unsafe {
-            let frame = self.frame.as_ptr();
-            match (self.api.avcodec_receive_frame)(self.context.as_ptr(), frame) {
+            let frame = self.0.frame.as_ptr();
+            match (self.0.api.avcodec_receive_frame)(self.0.context.as_ptr(), frame) {
                 AGAIN | END => Ok(None),
-                status => self.check(path, status).map(|()| Some((*frame).pts)),
+                status => self.0.check(path, status).map(|()| Some((*frame).pts)),
             }
         }
     }
@@ -213,7 +181,7 @@ impl Decoder {
     /// The picture that [`Self::receive`] took last.
     pub(crate) fn picture(&self, path: &Path) -> Result<Planes<'_>> {
         // SAFETY: the frame is ours; its fields are initialised since its allocation.
-        let frame = unsafe { self.frame.as_ref() };
+        let frame = unsafe { self.0.frame.as_ref() };
         let (width, height) = (frame.width, frame.height);
         if !(1..=SIDE_LIMIT).contains(&width) || !(1..=SIDE_LIMIT).contains(&height) {
             return Err(Error::video(
@@ -223,7 +191,7 @@ impl Decoder {
         }
         // SAFETY: gives a static C string or null.
         let format = unsafe {
-            let name = (self.api.av_get_pix_fmt_name)(frame.format);
+            let name = (self.0.api.av_get_pix_fmt_name)(frame.format);
             if name.is_null() {
                 c"unknown"
             } else {
@@ -282,30 +250,8 @@ impl Decoder {
         let mut value = 0;
         // SAFETY: an open context, a C string and a place for the number.
         unsafe {
-            (self.api.av_opt_get_int)(self.context.as_ptr(), name.as_ptr(), 0, &mut value);
+            (self.0.api.av_opt_get_int)(self.0.context.as_ptr(), name.as_ptr(), 0, &mut value);
         }
         value
-    }
-
-    fn check(&self, path: &Path, status: c_int) -> Result<()> {
-        if status >= 0 {
-            return Ok(());
-        }
-        let problem = format!("cannot be decoded: {}", words(self.api, status));
-        Err(Error::video(path, problem))
-    }
-}
-
-impl Drop for Decoder {
-    fn drop(&mut self) {
-        let mut context = self.context.as_ptr();
-        let mut packet = self.packet.as_ptr();
-        let mut frame = self.frame.as_ptr();
-        // SAFETY: allocated by these functions' counterparts and not used afterwards.
-        unsafe {
-            (self.api.av_frame_free)(&mut frame);
-            (self.api.av_packet_free)(&mut packet);
-            (self.api.avcodec_free_context)(&mut context);
-        }
     }
 }

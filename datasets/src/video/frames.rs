@@ -1,9 +1,9 @@
 //! Single frames of video files, by time: the reader's random access.
 //!
 //! Each file's index is read once. A frame is decoded from the key frame before it, or onwards from
-//! where an idle decoder stands if that is nearer. Decoders turn from file to file: an episode may have
-//! a file of its own, and a new decoder costs as much as a picture. Files, decoders and pictures are
-//! kept within bounds.
+//! where an idle decoder stands if that is nearer. Once there are enough of them, decoders turn from file
+//! to file: an episode may have a file of its own, and a new decoder costs as much as a picture. Files,
+//! decoders and pictures are kept within bounds.
 
 use super::avcodec::Decoder;
 use super::depth::DepthScale;
@@ -21,6 +21,9 @@ const OPEN_FILES: u64 = 256;
 const INDEX_BYTES: u64 = 64 << 20;
 /// Idle decoders of all files.
 const IDLE_DECODERS: usize = 32;
+/// Idle decoders that keep their places: only beyond these does one turn to another file. With fewer,
+/// the cameras of a frame would take a decoder from each other, and each frame would begin at a key.
+const KEPT_DECODERS: usize = 16;
 /// Encoded frames up to this many bytes are read at once.
 const PREPARE_BYTES: u64 = 16 << 20;
 /// Encoded frames that a decoder may take before the one it was asked for comes out.
@@ -157,7 +160,10 @@ impl Frames {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let here = (0..idle.len()).filter(|i| idle[*i].stands_in(video));
         let best = here.min_by_key(|i| idle[*i].distance(&video.track, sample));
-        let best = best.or_else(|| idle.iter().position(|s| s.fits(&video.track)));
+        let best = best.or_else(|| {
+            let turning = idle.iter().position(|s| s.fits(&video.track));
+            turning.filter(|_| idle.len() >= KEPT_DECODERS)
+        });
         if let Some(best) = best {
             let mut standing = idle.remove(best);
             standing.turn_to(video);

@@ -10,6 +10,7 @@ pub(crate) mod avcodec;
 mod avencode;
 #[cfg(feature = "gstreamer")]
 mod choose;
+mod coder;
 mod colors;
 #[cfg(feature = "gstreamer")]
 mod decode;

@@ -1,6 +1,12 @@
 //! One row of luma and chroma → red, green and blue, in steps that a compiler turns into vector code.
 //!
-//! No step can overflow; arithmetic is `wrapping_` because checks would keep it from vectors.
+//! No step can overflow; arithmetic is `wrapping_` because checks would keep it from vectors. A build
+//! for any x86-64 may use 16 bytes at once; where the processor has AVX2, the same code is compiled
+//! for it.
+#![allow(
+    unsafe_code,
+    reason = "code for AVX2 runs only where the processor has it"
+)]
 
 use super::colors::Matrix;
 
@@ -37,6 +43,22 @@ impl RowConverter {
 
     /// Takes a chroma row, in which each value is for `STEP` pixels, the last perhaps for fewer.
     pub(super) fn set_chroma<const STEP: usize>(&mut self, u: &[u8], v: &[u8]) {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor was asked.
+            return unsafe { self.set_chroma_avx2::<STEP>(u, v) };
+        }
+        self.set_chroma_plain::<STEP>(u, v);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn set_chroma_avx2<const STEP: usize>(&mut self, u: &[u8], v: &[u8]) {
+        self.set_chroma_plain::<STEP>(u, v);
+    }
+
+    #[inline(always)]
+    fn set_chroma_plain<const STEP: usize>(&mut self, u: &[u8], v: &[u8]) {
         let m = self.matrix;
         let centred = |value: &u8| i16::from(*value).wrapping_sub(128) << 3;
         let green = |(u, v)| high(centred(u), m.green_u).wrapping_add(high(centred(v), m.green_v));
@@ -56,6 +78,22 @@ impl RowConverter {
 
     /// Takes a luma row and writes its colours, three bytes a pixel.
     pub(super) fn write_rgb(&mut self, luma: &[u8], out: &mut [u8]) {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor was asked.
+            return unsafe { self.write_rgb_avx2(luma, out) };
+        }
+        self.write_rgb_plain(luma, out);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn write_rgb_avx2(&mut self, luma: &[u8], out: &mut [u8]) {
+        self.write_rgb_plain(luma, out);
+    }
+
+    #[inline(always)]
+    fn write_rgb_plain(&mut self, luma: &[u8], out: &mut [u8]) {
         let m = self.matrix;
         for (scaled, luma) in self.luma.iter_mut().zip(luma) {
             *scaled = high((i16::from(*luma) << 3).wrapping_sub(m.luma_offset), m.luma);

@@ -55,12 +55,16 @@ fn peak_mb() -> Outcome<f64> {
 
 fn serve(root: &Path) -> Outcome<()> {
     let dataset = Dataset::open(root)?;
+    // lerobot keeps no pictures either.
+    let options = ReaderOptions {
+        picture_cache_bytes: 0,
+        ..ReaderOptions::default()
+    };
+    let reader = dataset.reader(&options)?;
+    consume(&reader.get(0)?);
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<&str> = line.split_whitespace().collect();
-        // A fresh reader each time: no block profits from another's decoded pictures.
-        let reader = dataset.reader(&ReaderOptions::default())?;
-        consume(&reader.get(0)?);
         let start = Instant::now();
         let frames = run(&reader, &words)?;
         let answer = serde_json::json!({

@@ -17,10 +17,14 @@ class Buffer:
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 class Dataset:
-    """A LeRobot v3.0 dataset in a folder: its metadata is read, data and videos when asked for."""
+    """A LeRobot v3.0 dataset in a folder or on a hub (``hub://organisation/name``): its metadata is read,
+    data and videos when asked for."""
 
     def __new__(cls, root: str | os.PathLike[str]) -> Dataset: ...
     def __len__(self) -> int: ...
+    def metadata_file(self, name: str) -> bytes | None:
+        """The contents of a file of the folder ``meta``; None if there is none of that name."""
+
     def tasks(self) -> list[str]:
         """The task sentences, by number."""
 

@@ -27,7 +27,8 @@ class SinewDataset(_Base):
     Safe to pickle and to use in worker processes, forked or spawned: each opens the files for itself.
 
     Args:
-        repo_id: Name on the Hugging Face Hub, or the path of a folder.
+        repo_id: Name on the Hugging Face Hub, or the path of a folder. ``hub://organisation/name`` is read
+            from the hub at ``$HF_ENDPOINT`` without a download, by the ranges that are needed.
         root: Folder of the dataset. Otherwise ``repo_id`` is looked for where LeRobot keeps datasets,
             and downloaded if ``huggingface_hub`` is installed.
         episodes: Numbers of the episodes to use; all if None. Frames come in the order of the dataset.
@@ -83,8 +84,7 @@ class SinewDataset(_Base):
         super().__init__()
         self.repo_id = os.fspath(repo_id)
         self.revision = revision or places.VERSION
-        found = None if force_cache_sync else places.find(self.repo_id, root, revision)
-        self.root = found or places.download(self.repo_id, root, revision, token, download_videos)
+        self.root = self._place(root, revision, token, force_cache_sync, download_videos)
         self.delta_timestamps = delta_timestamps
         self.tolerance_s = tolerance_s
         self.image_transforms = _callable(image_transforms)
@@ -113,6 +113,20 @@ class SinewDataset(_Base):
             self._frames = FrameNumbers(ranges)
         self._length = len(opened) if self._frames is None else len(self._frames)
         self._open(opened)
+
+    def _place(
+        self,
+        root: str | os.PathLike[str] | None,
+        revision: str | None,
+        token: str | bool | None,
+        again: bool,
+        videos: bool,
+    ) -> Path | str:
+        streamed = places.streamed(self.repo_id, root, revision)
+        if streamed is not None:
+            return streamed
+        found = None if again else places.find(self.repo_id, root, revision)
+        return found or places.download(self.repo_id, root, revision, token, videos)
 
     def _chosen(self, episodes: Sequence[int] | None, predicate: Callable | None) -> list[int] | None:
         if episodes is None and predicate is None:
@@ -270,6 +284,8 @@ class SinewDataset(_Base):
         import datasets
         import pyarrow.dataset
 
+        if isinstance(self.root, str):
+            raise ValueError(f"{self.root} is read from the hub by ranges; hf_dataset needs the files: give the name without hub://")
         files = sorted((self.root / "data").glob("*/*.parquet"))
         rows = None
         if self.episodes is not None:

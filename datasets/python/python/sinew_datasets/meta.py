@@ -1,7 +1,6 @@
 """A dataset's metadata under the names that lerobot gives it."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,16 +72,15 @@ class FrameNumbers(Mapping):
 class Metadata:
     """What ``LeRobotDatasetMetadata`` offers to those who read."""
 
-    def __init__(self, repo_id: str, root: Path, revision: str, native: _native.Dataset) -> None:
+    def __init__(self, repo_id: str, root: Path | str, revision: str, native: _native.Dataset) -> None:
         self.repo_id = repo_id
         self.root = root
         self.revision = revision
-        with open(root / "meta" / "info.json", encoding="utf-8") as file:
-            self.info = SimpleNamespace(**json.load(file))
+        self.info = SimpleNamespace(**json.loads(native.metadata_file("info.json") or b"{}"))
         for feature in self.info.features.values():
             feature["shape"] = tuple(feature["shape"])
         #: Statistics by feature and kind, as arrays; None if the dataset has none.
-        self.stats = _statistics(root / "meta" / "stats.json")
+        self.stats = _statistics(native.metadata_file("stats.json"))
         #: The task sentences, by number.
         self.task_names: list[str] = native.tasks()
         self.episodes = Episodes(native.episodes())
@@ -216,13 +214,10 @@ class Metadata:
             self.stats[key] = scaled
 
 
-def _statistics(path: str | os.PathLike[str]) -> dict[str, dict[str, numpy.ndarray]] | None:
-    try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-    except FileNotFoundError:
+def _statistics(text: bytes | None) -> dict[str, dict[str, numpy.ndarray]] | None:
+    if text is None:
         return None
     return {
         key: {kind: numpy.atleast_1d(numpy.array(value)) for kind, value in kinds.items()}
-        for key, kinds in found.items()
+        for key, kinds in json.loads(text).items()
     }

@@ -16,6 +16,15 @@ def lerobot_home() -> Path:
     return Path(hub).expanduser() / "lerobot"
 
 
+def streamed(repo_id: str, root: str | os.PathLike | None, revision: str | None) -> str | None:
+    """The dataset's place on a hub, if ``repo_id`` says that it is to be read from there by ranges."""
+    if not repo_id.startswith(("hub://", "hf://datasets/")):
+        return None
+    if root is not None:
+        raise ValueError(f"{repo_id} is read from the hub without a folder; leave root out, or name the repository without the prefix")
+    return repo_id if revision is None else f"{repo_id}@{revision}"
+
+
 def find(repo_id: str, root: str | os.PathLike | None, revision: str | None) -> Path | None:
     """The dataset's folder: ``root``, ``repo_id`` as a path, or what LeRobot or the Hub's client keep."""
     if root is not None:
