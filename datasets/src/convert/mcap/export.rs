@@ -218,7 +218,7 @@ impl Export<'_> {
             ];
             // Once, in the first file: exact statistics of the pictures of all episodes.
             let first = self.next_ns == self.options.start_ns;
-            if let Some(levels) = Levels::read(self.root, self.dataset.info()).filter(|_| first) {
+            if first && let Some(levels) = Levels::read(self.root, self.dataset.info()) {
                 head.push(("picture_levels", levels.to_text()?));
             }
             file.metadata(DATASET_RECORD, head)?;
