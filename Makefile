@@ -36,7 +36,8 @@ lint: ## formatting, clippy, docs, licences and advisories
 	scripts/check-deps
 
 fuzz: setup ## fuzz what reads strangers' files, FUZZ_SECONDS (60) for each of TARGETS (all)
-	cargo run --quiet $(ALL) --example fuzz_seeds -- $(CARGO_TARGET_DIR)/fuzz/seeds
+	cargo build $(ALL) --example fuzz_seeds
+	$(CARGO_TARGET_DIR)/debug/examples/fuzz_seeds $(CARGO_TARGET_DIR)/fuzz/seeds
 	scripts/fuzz $(TARGETS)
 
 docs: ## API documentation, and the table of peers from the last `make test` and `make interop`

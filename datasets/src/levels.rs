@@ -76,8 +76,8 @@ impl Levels {
         Some(empty)
     }
 
-    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).map_err(|e| Error::spec(e.to_string()))
+    pub(crate) fn to_text(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|e| Error::spec(e.to_string()))
     }
 }
 

@@ -20,9 +20,9 @@ use sinew_datasets::convert::{self, Container, ExportOptions, Mapping};
 use std::path::Path;
 use support::counter;
 
-/// Runs a script of the peers in one of their environments.
-fn run(environment: &str, script: &str, dir: &Path, arguments: &[&str]) -> Value {
-    peer::report(peer::script(environment, script, dir).args(arguments))
+/// Runs a script in lerobot's environment and returns its report.
+fn run(script: &str, dir: &Path, arguments: &[&str]) -> Value {
+    peer::report(peer::script("lerobot", script, dir).args(arguments))
 }
 
 fn text(path: &Path) -> &str {
@@ -37,7 +37,7 @@ fn old_datasets_become_what_lerobots_converter_makes_of_them() {
         v2::downgrade(&root, &old, "v2.1", true);
         convert::from_v2(&old, &new).unwrap();
         let arguments = ["judge", text(&old), text(&new), text(dir.path())];
-        let report = run("lerobot", "lerobot_convert.py", dir.path(), &arguments);
+        let report = run("lerobot_convert.py", dir.path(), &arguments);
         let rows: u32 = EPISODES.iter().map(|(_, rows)| rows).sum();
         assert_eq!(
             (&report["rows"], &report["pictures"]),
@@ -62,7 +62,7 @@ fn lerobots_datasets_survive_the_way_to_a_bag_and_back() {
         let dir = tempfile::tempdir().unwrap();
         let source = dir.path().join("source");
         let arguments = [&["make", text(&source), "0", "pick,place,pick"], more].concat();
-        run("lerobot", "lerobot_edit.py", dir.path(), &arguments);
+        peer::output(peer::script("lerobot", "lerobot_edit.py", dir.path()).args(arguments));
         let (bag, back) = (dir.path().join("bag"), dir.path().join("back"));
         convert::export(
             &source,
@@ -75,7 +75,7 @@ fn lerobots_datasets_survive_the_way_to_a_bag_and_back() {
         let made = convert::import(&bag, &back, &Mapping::default(), &mut |_| {}).unwrap();
         assert!(made.restored && made.dataset.videos.reencoded_files == 0);
         let arguments = ["same", text(&source), text(&back)];
-        let report = run("lerobot", "lerobot_convert.py", dir.path(), &arguments);
+        let report = run("lerobot_convert.py", dir.path(), &arguments);
         assert_eq!(
             (&report["rows"], &report["pictures"]),
             (&json!(36), &json!(3 * 36))
@@ -98,12 +98,7 @@ fn lerobot_opens_what_was_made_of_a_robots_bag() {
         ..Mapping::default()
     };
     convert::import(&bag, &set, &mapping, &mut |_| {}).unwrap();
-    let report = run(
-        "lerobot",
-        "lerobot_convert.py",
-        dir.path(),
-        &["open", text(&set)],
-    );
+    let report = run("lerobot_convert.py", dir.path(), &["open", text(&set)]);
     assert_eq!(
         (&report["fps"], &report["episodes"]),
         (&json!(20), &json!(1))

@@ -200,7 +200,7 @@ def lerobots(edit, sources, out):
     return None
 
 
-def compare(ours, theirs, edit):
+def compare(ours, theirs, edit, sources):
     """Rows, tasks, frames and picture statistics of both results."""
     assert set(ours.features) == set(theirs.features), (set(ours.features), set(theirs.features))
     for name, feature in ours.features.items():
@@ -214,8 +214,12 @@ def compare(ours, theirs, edit):
     for key in ours.meta.camera_keys:
         for statistic, value in theirs.meta.stats.get(key, {}).items():
             # lerobot takes the mean of the datasets' quantiles; ours are those of all pictures, where
-            # the sources know how often each level occurs.
+            # the sources know how often each level occurs: between the least and the greatest of theirs.
             if edit["operation"] == "merge" and statistic in QUANTILES and (ours.root / "meta/sinew_levels.json").exists():
+                of_sources = [source.meta.stats[key][statistic] for source in sources]
+                low, high = numpy.min(of_sources, axis=0), numpy.max(of_sources, axis=0)
+                own = ours.meta.stats[key][statistic]
+                assert ((low - 1e-9 <= own) & (own <= high + 1e-9)).all(), (key, statistic, low, own, high)
                 continue
             numpy.testing.assert_allclose(ours.meta.stats[key][statistic], value, rtol=1e-6, atol=1e-9, err_msg=f"{key} {statistic}")
     for index in range(ours.meta.total_episodes):
@@ -236,7 +240,7 @@ def judge(folder):
         theirs = None if own_only else lerobots(edit, sources, folder / f"lerobot_{number}")
         if theirs is not None:
             theirs = load(theirs.root)
-            compare(ours, theirs, edit)
+            compare(ours, theirs, edit, sources)
         report.append(
             {
                 "result": edit["result"],

@@ -3,7 +3,7 @@
 Usage: lerobot_hub.py REPO FOLDER    (FOLDER: where snapshot_download puts the files)
 
 Prints one JSON object: `files` {path: SHA-256}; `filesystem`, 1000 bytes out of the middle of each video
-through HfFileSystem, as SHA-256; `rows`, what LeRobotDataset reads, [index, task, state, {camera: SHA-256 of the
+through HfFileSystem, as SHA-256; `rows`, what LeRobotDataset reads, [index, task, bits of the state, {camera: SHA-256 of the
 pixels}]; `streamed`, the same from StreamingLeRobotDataset, in order of index; `package`, the same from our
 Python package by ranges.
 """
@@ -13,6 +13,7 @@ import json
 import pathlib
 import sys
 
+import torch
 from huggingface_hub import HfFileSystem, snapshot_download
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from lerobot.datasets.streaming_dataset import StreamingLeRobotDataset
@@ -25,7 +26,7 @@ def sha256(data):
 
 def row(item, cameras):
     pictures = {camera: sha256(item[camera].permute(1, 2, 0).contiguous().numpy().tobytes()) for camera in cameras}
-    return [item["index"].item(), item["task"], item["observation.state"].tolist(), pictures]
+    return [int(item["index"]), item["task"], item["observation.state"].view(torch.int32).tolist(), pictures]
 
 
 def main():
@@ -35,7 +36,7 @@ def main():
     files = {str(p.relative_to(folder)): sha256(p.read_bytes()) for p in found}
 
     filesystem = {}
-    for path in HfFileSystem().glob(f"datasets/{repo}@v3.0/videos/**.mp4"):
+    for path in HfFileSystem().glob(f"datasets/{repo}@v3.0/videos/**/*.mp4"):
         with HfFileSystem().open(path, block_size=4096) as file:
             file.seek(file.size // 2)
             filesystem[path.split("/", 3)[3]] = sha256(file.read(1000))

@@ -11,7 +11,6 @@ mod parsers;
 #[path = "../../fuzz/replay.rs"]
 mod replay;
 
-
 #[test]
 fn what_fuzzing_found_stays_mended() {
     replay::replay(&[

@@ -62,7 +62,7 @@ pub(crate) fn build(mut plan: Plan<'_>, root: &Path) -> Result<Report> {
     copy_extras(&plan.source().root, root)?;
     marks::write(&plan, root)?;
     if let Some(levels) = levels {
-        fsio::write_synced(&root.join(Levels::name()), &levels.to_bytes()?)?;
+        fsio::write_synced(&root.join(Levels::name()), levels.to_text()?.as_bytes())?;
     }
     write_episodes(root, episodes)?;
     written.tasks.write(&Tasks::path(root))?;

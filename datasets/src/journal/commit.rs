@@ -304,7 +304,7 @@ impl Head {
                 self.stats.set(key, exact.finish());
             }
             let path = stage("sinew_levels.json", Levels::name());
-            fsio::write_synced(&path, &levels.to_bytes()?)?;
+            fsio::write_synced(&path, levels.to_text()?.as_bytes())?;
         }
         let stats = stage("stats.json", meta("stats.json"));
         fsio::write_synced(&stats, &self.stats.to_bytes()?)?;

@@ -131,7 +131,7 @@ impl Reader {
             }
             plan.push(planned);
         }
-        let helpers = helpers(&plan).filter(|_| options.parallel_cameras);
+        let helpers = options.parallel_cameras.then(|| helpers(&plan)).flatten();
         Ok(Self {
             shared: Arc::new(Shared {
                 dataset: dataset.clone(),

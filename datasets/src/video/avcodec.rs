@@ -20,6 +20,7 @@ use std::ptr::null_mut;
 
 /// Larger pictures are refused, pixels on a side.
 const SIDE_LIMIT: c_int = 8192;
+
 /// The decoders that may read a sample entry, best first.
 fn decoder_names(codec: &str) -> &'static [&'static CStr] {
     match codec {

@@ -42,7 +42,6 @@ impl Coder {
         codec: *const c_void,
         work: &'static str,
     ) -> Result<Self> {
-        let full = || Error::video(path, format!("no memory; it cannot be {work}"));
         // SAFETY: as the caller promises; allocations are checked. What is allocated before one fails
         // is freed too.
         unsafe {
@@ -67,7 +66,10 @@ impl Coder {
             (api.av_packet_free)(&mut packet);
             (api.avcodec_free_context)(&mut context);
         }
-        Err(full())
+        Err(Error::video(
+            path,
+            format!("no memory; it cannot be {work}"),
+        ))
     }
 
     /// An error for a negative status.

@@ -383,6 +383,7 @@ impl Shared {
         match verb {
             "revision" => self.revision(&repo, at),
             "tree" => self.tree(at, path, &inside, query),
+            "paths-info" => self.paths(asked, at.1),
             "resolve" => self.resolve(asked, &repo, at, &inside),
             _ => Answer::new(404),
         }
@@ -400,6 +401,29 @@ impl Shared {
         }))
     }
 
+    /// What is known of the paths in a form.
+    fn paths(&self, asked: &Asked, root: &Path) -> Answer {
+        let form = asked.body.split('&');
+        let paths = form.filter_map(|field| field.strip_prefix("paths=").map(decoded));
+        let about = |path: String| match fs::metadata(root.join(&path)) {
+            Ok(found) if found.is_dir() => {
+                Some(json!({ "type": "directory", "path": path, "oid": "0".repeat(40) }))
+            }
+            Ok(found) => Some(self.entry(root, &path, found.len())),
+            Err(_) => None,
+        };
+        Answer::json(&Value::Array(paths.filter_map(about).collect()))
+    }
+
+    fn entry(&self, root: &Path, name: &str, size: u64) -> Value {
+        let tag = self.tag(&root.join(name));
+        let mut entry = json!({ "type": "file", "path": name, "size": size, "oid": tag[..40] });
+        if is_large(name) {
+            entry["lfs"] = json!({ "oid": tag, "size": size, "pointerSize": 130 });
+        }
+        entry
+    }
+
     fn tree(&self, (commit, root): (&str, &Path), path: &str, inside: &str, query: &str) -> Answer {
         let files = all_files(root, inside);
         if files.is_empty() {
@@ -412,15 +436,7 @@ impl Shared {
             .iter()
             .skip(start)
             .take(page)
-            .map(|(name, size)| {
-                let tag = self.tag(&root.join(name));
-                let mut entry =
-                    json!({ "type": "file", "path": name, "size": size, "oid": tag[..40] });
-                if is_large(name) {
-                    entry["lfs"] = json!({ "oid": tag, "size": size, "pointerSize": 130 });
-                }
-                entry
-            })
+            .map(|(name, size)| self.entry(root, name, *size))
             .collect();
         let answer = Answer::json(&Value::Array(entries));
         if start + page >= files.len() {
@@ -450,8 +466,9 @@ impl Shared {
             return answer.with("X-Repo-Commit", commit);
         }
         let signature = self.signature.load(Ordering::SeqCst);
+        // Another name than the hub's, as huggingface_hub takes what is on the hub's host for the hub.
         let store = format!(
-            "http://127.0.0.1:{}/store/{repo}/{commit}/{file}?signature={signature}",
+            "http://localhost:{}/store/{repo}/{commit}/{file}?signature={signature}",
             self.store
         );
         let mut answer = Answer::new(302)

@@ -25,6 +25,8 @@ pub(crate) struct Asked {
     pub(crate) range: Option<(u64, u64)>,
     pub(crate) if_range: Option<String>,
     pub(crate) authorization: Option<String>,
+    /// What was sent with it.
+    pub(crate) body: String,
     /// Bytes of the answer's body.
     pub(crate) sent: u64,
 }
@@ -77,8 +79,9 @@ pub(super) fn read_request(reader: &mut impl BufRead, host: Host) -> Option<Aske
         };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
+    let mut body = String::new();
     if let Some(length) = headers.get("content-length").and_then(|l| l.parse().ok()) {
-        std::io::copy(&mut reader.take(length), &mut std::io::sink()).ok()?;
+        reader.take(length).read_to_string(&mut body).ok()?;
     }
     let range = headers.get("range").and_then(|r| {
         let (first, last) = r.strip_prefix("bytes=")?.split_once('-')?;
@@ -91,6 +94,7 @@ pub(super) fn read_request(reader: &mut impl BufRead, host: Host) -> Option<Aske
         range,
         if_range: headers.remove("if-range"),
         authorization: headers.remove("authorization"),
+        body,
         sent: 0,
     })
 }

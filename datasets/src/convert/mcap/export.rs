@@ -18,6 +18,7 @@ use super::writer::{FileWriter, Output};
 use crate::episodes::{self, Episode};
 use crate::error::{Error, Result};
 use crate::journal::marks::EpisodeMarks;
+use crate::levels::Levels;
 use crate::{Dataset, stats::Stats};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -210,11 +211,16 @@ impl Export<'_> {
         if self.options.cameras == Cameras::Video {
             let info = serde_json::to_string(self.dataset.info())
                 .map_err(|e| Error::convert(self.root, e.to_string()))?;
-            let head = [
+            let mut head = vec![
                 ("version", "1".to_owned()),
                 ("info", info),
                 ("tasks", json!(self.dataset.tasks()).to_string()),
             ];
+            // Once, in the first file: exact statistics of the pictures of all episodes.
+            let first = self.next_ns == self.options.start_ns;
+            if first && let Some(levels) = Levels::read(self.root, self.dataset.info()) {
+                head.push(("picture_levels", levels.to_text()?));
+            }
             file.metadata(DATASET_RECORD, head)?;
         }
         Ok(file)

@@ -15,6 +15,7 @@ use crate::features::DEFAULT_FEATURES;
 use crate::fsio;
 use crate::info::{DATA_PATH, FileIndex, Info, VIDEO_PATH};
 use crate::journal::marks::{EpisodeMark, EpisodeMarks};
+use crate::levels::Levels;
 use crate::tasks::Tasks;
 use sinew_runtime::ros::messages::{Message as _, StringMsg};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,8 @@ pub(super) struct Restore<'a> {
     path: PathBuf,
     scratch: &'a Path,
     info: Option<Info>,
+    /// `meta/sinew_levels.json`, if the source had it.
+    levels: Option<String>,
     tasks: Tasks,
     /// Features that have a topic.
     known: BTreeSet<String>,
@@ -52,6 +55,7 @@ impl<'a> Restore<'a> {
             path: path.to_owned(),
             scratch,
             info: None,
+            levels: None,
             tasks: Tasks::default(),
             known: BTreeSet::new(),
             open: None,
@@ -109,6 +113,7 @@ impl<'a> Restore<'a> {
         let tasks: Vec<String> = serde_json::from_str(text("tasks"))
             .map_err(|e| self.broken(format!("the dataset's tasks in it make no sense: {e}")))?;
         self.tasks = Tasks::of(tasks);
+        self.levels = record.get("picture_levels").cloned();
         self.info = Some(info);
         Ok(())
     }
@@ -250,6 +255,11 @@ impl<'a> Restore<'a> {
         info.total_episodes = self.episodes.len() as u64;
         let meta = self.scratch.join("meta");
         fsio::create_dir(&meta)?;
+        // They count only if all frames they speak of are here.
+        info.total_frames = self.episodes.iter().map(|e| e.length).sum();
+        if let Some(levels) = &self.levels {
+            fsio::write_synced(&self.scratch.join(Levels::name()), levels.as_bytes())?;
+        }
         let source = Source {
             root: self.scratch.to_owned(),
             info,

@@ -225,7 +225,8 @@ impl Scan<'_> {
         if !is_known(opcode) {
             return Ok(ControlFlow::Continue(()));
         }
-        let Ok(record) = mcap::parse_record(opcode, body) else {
+        let parsed = texts_fit(opcode, body).then(|| mcap::parse_record(opcode, body));
+        let Some(Ok(record)) = parsed else {
             self.damage
                 .add(|| format!("a record at byte {at} makes no sense"));
             return Ok(ControlFlow::Continue(()));
@@ -294,6 +295,40 @@ fn is_known(opcode: u8) -> bool {
         opcode,
         op::SCHEMA | op::CHANNEL | op::MESSAGE | op::METADATA
     )
+}
+
+/// Whether the texts of a record end within it. The parser takes memory for as many bytes as a text
+/// claims to have, before it looks for them.
+fn texts_fit(opcode: u8, body: &[u8]) -> bool {
+    /// The rest after `count` texts, each with its length before it.
+    fn after(mut rest: &[u8], count: usize) -> Option<&[u8]> {
+        for _ in 0..count {
+            let (length, text) = rest.split_first_chunk()?;
+            rest = text.get(u32::from_le_bytes(*length) as usize..)?;
+        }
+        Some(rest)
+    }
+    /// Whether a table of texts, its bytes counted before it, holds whole ones.
+    fn table(rest: &[u8]) -> Option<()> {
+        let (length, rest) = rest.split_first_chunk()?;
+        let mut rest = rest.get(..u32::from_le_bytes(*length) as usize)?;
+        while !rest.is_empty() {
+            rest = after(rest, 2)?;
+        }
+        Some(())
+    }
+    let fits = match opcode {
+        // Number; name, encoding, data.
+        op::SCHEMA => body.get(2..).and_then(|rest| after(rest, 3)).map(drop),
+        // Number, schema; topic, encoding; table.
+        op::CHANNEL => body
+            .get(4..)
+            .and_then(|rest| after(rest, 2))
+            .and_then(table),
+        op::METADATA => after(body, 1).and_then(table),
+        _ => Some(()),
+    };
+    fits.is_some()
 }
 
 fn record_head(bytes: &[u8]) -> Option<(u8, u64)> {
