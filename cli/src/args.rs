@@ -148,7 +148,7 @@ pub(crate) struct Demo {
 
 #[derive(Debug, Args)]
 pub(crate) struct Sim {
-    /// The world: so101-pick or go2-walk.
+    /// The world: so101-pick, go2-walk or g1-walk.
     pub(crate) world: String,
     /// Seed of the world.
     #[arg(long, default_value_t = 0)]
@@ -175,13 +175,16 @@ pub(crate) struct Sim {
     /// so101-pick: file that keeps the servos' EEPROM.
     #[arg(long)]
     pub(crate) eeprom: Option<PathBuf>,
-    /// Stop after this long, seconds. go2-walk: simulated time, 10 unless given.
+    /// Stop after this long, seconds. Of a walk: simulated time, 10 unless given.
     #[arg(long)]
     pub(crate) seconds: Option<f64>,
-    /// go2-walk: commanded forward speed, m/s.
+    /// go2-walk, g1-walk: commanded forward speed, m/s.
     #[arg(long, default_value_t = 0.6)]
     pub(crate) speed: f64,
-    /// go2-walk: inference engine: auto, rten or ort.
+    /// g1-walk: the trained policy: ppo or fastsac.
+    #[arg(long, value_name = "NAME", default_value = "fastsac")]
+    pub(crate) policy: String,
+    /// go2-walk, g1-walk: inference engine: auto, rten or ort.
     #[arg(long, default_value = "auto")]
     pub(crate) engine: EngineChoice,
     /// Print JSON.

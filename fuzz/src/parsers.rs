@@ -4,8 +4,10 @@
 use sinew_drivers::feetech::packet::{Parsed, Parser};
 use sinew_hardware::blueprint::Origin;
 use sinew_hardware::{Blueprint, Calibration};
+use sinew_policies::engines::direct::{DirectEngine, Weights};
+use sinew_policies::engines::onnx_card::ModelCard;
 use sinew_policies::lerobot::{Config, Names, Processors, Training, check_safetensors};
-use sinew_policies::{EngineChoice, Manifest, ModelBytes, Tensor};
+use sinew_policies::{Engine, EngineChoice, Manifest, ModelBytes, Tensor};
 use sinew_runtime::ros::messages::{
     CompressedImageMsg, DiagnosticArrayMsg, ImageMsg, JointStateMsg, JointTrajectoryMsg, Message,
     StringMsg,
@@ -77,6 +79,30 @@ pub fn names(bytes: &[u8]) {
     let _ = Names::parse(Path::new("sinew.toml"), &String::from_utf8_lossy(bytes));
 }
 
+/// The notes in a policy's ONNX file, and the manifest that they make.
+pub fn metadata(bytes: &[u8]) {
+    let Ok(card) = ModelCard::read(bytes) else {
+        return;
+    };
+    let path = Path::new("model.onnx");
+    let _ = Manifest::from_metadata(path, &card);
+    let policy = "name = \"p\"\nrobot = \"r\"\nrate_hz = 50.0\nchunk_size = 1\nn_action_steps = 1\n[model]\nfile = \"m\"\n\
+        [[input]]\ntensor = \"x\"\nkind = \"joint_positions\"\n[[output]]\ntensor = \"y\"\nkind = \"joint_targets\"\n";
+    if let Ok(manifest) = Manifest::parse(path, policy) {
+        let _ = manifest.completed_by(&card);
+    }
+}
+
+/// An Intel policy package's `manifest.json`.
+pub fn package(bytes: &[u8]) {
+    let card = ModelCard {
+        inputs: ["state", "images.front"].map(str::to_owned).to_vec(),
+        outputs: vec!["action".to_owned()],
+        ..ModelCard::default()
+    };
+    let _ = Manifest::parse_package(bytes, &card);
+}
+
 /// A policy's network: the check before any engine, and the engine that is built in.
 pub fn onnx(bytes: &[u8]) {
     let Ok(model) = ModelBytes::new(Path::new("model.onnx"), bytes.to_vec()) else {
@@ -85,6 +111,7 @@ pub fn onnx(bytes: &[u8]) {
     let Ok(mut engine) = EngineChoice::Rten.open(model, 1) else {
         return;
     };
+    let direct = DirectEngine::load(bytes, Weights::F32, engine.inputs(), engine.outputs());
     let small = |size: Option<usize>| size.unwrap_or(1).min(8);
     let inputs: Vec<Tensor> = engine
         .inputs()
@@ -93,6 +120,9 @@ pub fn onnx(bytes: &[u8]) {
         .collect();
     let mut outputs = vec![Tensor::default(); engine.outputs().len()];
     let _ = engine.run(&inputs, &mut outputs);
+    if let Some(mut direct) = direct {
+        let _ = direct.run(&inputs, &mut outputs);
+    }
 }
 
 /// Bytes from a servo bus, in pieces of the length of the first byte.

@@ -33,6 +33,8 @@ pub(crate) enum Bound {
     Positions(Vec<usize>),
     Velocities(Vec<usize>),
     LastAction(usize),
+    /// So many phases, which [`Memory`](crate::memory::Memory) writes.
+    Gait(usize),
     Values(Channel, Vec<usize>),
     Image {
         camera: usize,
@@ -49,7 +51,7 @@ impl Bound {
             Self::Positions(indices) | Self::Velocities(indices) | Self::Values(_, indices) => {
                 indices.len()
             }
-            Self::LastAction(width) => *width,
+            Self::LastAction(width) | Self::Gait(width) => *width,
             Self::Image { width, height, .. } => 3 * width * height,
         }
     }
@@ -107,6 +109,7 @@ impl Part {
                 }
                 Ok(())
             }
+            Bound::Gait(_) => Ok(()),
             // Written by `fill_image`, when a camera has a new one.
             Bound::Image { .. } => Ok(()),
         }

@@ -4,7 +4,10 @@ use crate::decode::Decoder;
 use crate::encode::{Affine, Bound, Part};
 use crate::engine::{MAX_ELEMENTS, Tensor, TensorInfo};
 use crate::features::Features;
-use crate::manifest::{ImageLayout, InputSpec, JointUnits, Manifest, OutputSpec, Source, Unit};
+use crate::manifest::{
+    ImageLayout, InputSpec, JointUnits, Manifest, OutputSpec, Source, StateSpec, Unit,
+};
+use crate::memory::{GaitPart, Memory, StateLink};
 use sinew_runtime::MAX_JOINTS;
 
 /// Everything that inference needs, resolved to indices.
@@ -16,6 +19,7 @@ pub(crate) struct Plan {
     pub(crate) tensors: Vec<Tensor>,
     /// Values of one step over all outputs.
     pub(crate) action_width: usize,
+    pub(crate) memory: Memory,
 }
 
 /// Resolves the manifest against the network's and the robot's names.
@@ -28,6 +32,10 @@ pub(crate) fn plan(
     let mut fit = Fit {
         features,
         problems: Vec::new(),
+        memory: Memory {
+            step_s: manifest.n_action_steps as f64 / manifest.rate_hz,
+            ..Memory::default()
+        },
     };
     if features.joints().len() > MAX_JOINTS {
         fit.problems
@@ -40,12 +48,14 @@ pub(crate) fn plan(
         .sum();
     let (parts, tensors) = fit.inputs(manifest, inputs, action_width);
     let decoders = fit.outputs(manifest, outputs);
+    fit.states(manifest, inputs, outputs);
     if fit.problems.is_empty() {
         Ok(Plan {
             parts,
             decoders,
             tensors,
             action_width,
+            memory: fit.memory,
         })
     } else {
         Err(fit.problems)
@@ -55,6 +65,7 @@ pub(crate) fn plan(
 struct Fit<'a> {
     features: &'a Features,
     problems: Vec<String>,
+    memory: Memory,
 }
 
 impl Fit<'_> {
@@ -87,14 +98,124 @@ impl Fit<'_> {
                     "the network's input {info} is not of 32-bit floats; export it as float32"
                 ));
             }
-            match specs.first() {
-                None => self.problems.push(format!(
+            let state = manifest
+                .states
+                .iter()
+                .find(|state| state.input == info.name);
+            match (specs.first(), state) {
+                (None, Some(state)) => tensors.extend(self.state(state, info)),
+                (Some(spec), Some(_)) => self.at(
+                    spec.line,
+                    &format!(
+                        "the network's input {info} is filled by an [[input]] and by a [[state]]"
+                    ),
+                ),
+                (None, None) => self.problems.push(format!(
                     "the network's input {info} is filled by no [[input]]"
                 )),
-                Some(_) => tensors.extend(self.input(index, info, &specs, width, &mut parts)),
+                (Some(_), None) => {
+                    tensors.extend(self.input(index, info, &specs, width, &mut parts))
+                }
             }
         }
         (parts, tensors)
+    }
+
+    /// The tensor of a state, zeroed.
+    fn state(&mut self, spec: &StateSpec, info: &TensorInfo) -> Option<Tensor> {
+        let Some(shape) = self.given_shape(info, spec.shape.as_ref().map(|s| (spec.line, s)))
+        else {
+            return None;
+        };
+        let known: Option<Vec<usize>> = shape.into_iter().collect();
+        let Some(shape) = known else {
+            self.at(
+                spec.line,
+                &format!("the network's input {info} leaves axes open; give the state's `shape`"),
+            );
+            return None;
+        };
+        let count = shape.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim));
+        if count.is_none_or(|n| n > MAX_ELEMENTS) {
+            self.at(
+                spec.line,
+                &format!("the network's input {info} is too large"),
+            );
+            return None;
+        }
+        Some(Tensor::zeros(&shape))
+    }
+
+    /// Where each state comes from and goes to.
+    fn states(&mut self, manifest: &Manifest, inputs: &[TensorInfo], outputs: &[TensorInfo]) {
+        for spec in &manifest.states {
+            let input = inputs.iter().position(|info| info.name == spec.input);
+            let output = outputs.iter().position(|info| info.name == spec.output);
+            let (Some(input), Some(output)) = (input, output) else {
+                let (side, name, there) = if input.is_none() {
+                    ("input", &spec.input, inputs)
+                } else {
+                    ("output", &spec.output, outputs)
+                };
+                self.at(
+                    spec.line,
+                    &format!("the network has no {side} `{name}`, only {}", all(there)),
+                );
+                continue;
+            };
+            if !outputs[output].is_f32 {
+                let info = &outputs[output];
+                self.at(
+                    spec.line,
+                    &format!(
+                        "the network's output {info} is not of 32-bit floats; export it as float32"
+                    ),
+                );
+            }
+            let twice = |link: &StateLink| link.input == input || link.output == output;
+            if self.memory.states.iter().any(twice) {
+                self.at(
+                    spec.line,
+                    "the input or output is another [[state]]'s already",
+                );
+                continue;
+            }
+            if manifest
+                .outputs
+                .iter()
+                .any(|other| other.tensor == spec.output)
+            {
+                self.at(
+                    spec.line,
+                    &format!("`{}` moves joints, so it cannot be a state", spec.output),
+                );
+            }
+            self.memory.states.push(StateLink { input, output });
+        }
+    }
+
+    /// The shape in the manifest, if it agrees with the graph's; else the graph's.
+    fn given_shape(
+        &mut self,
+        info: &TensorInfo,
+        given: Option<(usize, &Vec<usize>)>,
+    ) -> Option<Vec<Option<usize>>> {
+        let Some((line, shape)) = given else {
+            return Some(info.shape.clone());
+        };
+        let agrees = shape.len() == info.shape.len()
+            && shape
+                .iter()
+                .zip(&info.shape)
+                .all(|(&dim, known)| known.is_none_or(|k| k == dim));
+        if agrees {
+            return Some(shape.iter().copied().map(Some).collect());
+        }
+        self.at(
+            line,
+            &format!("shape {shape:?} is not the network's {info}"),
+        );
+        None
     }
 
     /// All parts of one input tensor, and the tensor.
@@ -109,28 +230,18 @@ impl Fit<'_> {
         let given = specs
             .iter()
             .find_map(|spec| Some((spec.line, spec.shape.as_ref()?)));
-        let shape: Vec<Option<usize>> = match given {
-            None => info.shape.clone(),
-            Some((line, shape)) => {
-                let agrees = shape.len() == info.shape.len()
-                    && shape
-                        .iter()
-                        .zip(&info.shape)
-                        .all(|(&dim, known)| known.is_none_or(|k| k == dim));
-                if !agrees {
-                    self.at(
-                        line,
-                        &format!("shape {shape:?} is not the network's {info}"),
-                    );
-                    return None;
-                }
-                shape.iter().copied().map(Some).collect()
-            }
-        };
+        let shape = self.given_shape(info, given)?;
         let (mut start, mut complete) = (0, true);
         for spec in specs {
             match self.part(index, start, spec, &shape, width) {
                 Some(part) => {
+                    if let Source::GaitPhase(gait) = &spec.source {
+                        self.memory.gaits.push(GaitPart {
+                            tensor: index,
+                            start,
+                            gait: gait.clone(),
+                        });
+                    }
                     start += part.bound.len();
                     parts.push(part);
                 }
@@ -214,6 +325,7 @@ impl Fit<'_> {
                 .names(spec.line, "joint", names, joints)
                 .map(Bound::Velocities),
             Source::LastAction => Some(Bound::LastAction(width)),
+            Source::GaitPhase(gait) => Some(Bound::Gait(gait.offsets.len())),
             Source::Values(channel, names) => {
                 let what = format!("{} value", channel.name());
                 let indices =
@@ -373,6 +485,10 @@ impl Fit<'_> {
         wanted: &[String],
         offered: &[String],
     ) -> Option<Vec<usize>> {
+        if wanted.is_empty() {
+            self.at(line, "names no joints, and the model's metadata names none either (`dof_names` or `joint_names`)");
+            return None;
+        }
         let index = |name: &String| offered.iter().position(|o| o == name);
         let missing: Vec<String> = wanted
             .iter()

@@ -26,6 +26,7 @@ pub mod policy;
 mod decode;
 mod encode;
 mod fit;
+mod memory;
 
 pub use engine::{Engine, EngineChoice, EngineOptions, ModelBytes, Provider, Tensor, TensorInfo};
 pub use error::PolicyError;

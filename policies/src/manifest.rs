@@ -1,4 +1,5 @@
-//! `policy.toml`: what a network takes and gives, in names and units.
+//! `policy.toml`: what a network takes and gives, in names and units. Models that say it themselves
+//! need none: see [`Manifest::from_metadata`] and [`Manifest::read_package`].
 //!
 //! ```toml
 //! name = "so101-pick"                # shown in messages
@@ -13,8 +14,8 @@
 //!
 //! [[input]]                          # inputs with the same tensor are joined in file order
 //! tensor = "observation"
-//! kind = "joint_positions"           # joint_velocities, last_action, environment, command, imu, image
-//! joints = ["shoulder_pan", "gripper"]
+//! kind = "joint_positions"           # joint_velocities, last_action, environment, command, imu, image, gait_phase
+//! joints = ["shoulder_pan", "gripper"]       # left out: the model's own, from its ONNX metadata
 //! units = "rad"                      # degrees; lerobot = degrees, and 0..100 for joints in `ranges`
 //! ranges = { gripper = [-0.1745, 1.7453] }   # rad at 0 and at 100, only with lerobot
 //! normalise = { mean = [0.0], std = [1.0] }  # or { min = …, max = … } to -1..1; one value or one each
@@ -32,6 +33,16 @@
 //! camera = "front"
 //! layout = "chw"                     # or hwc
 //!
+//! [[input]]                          # a walking policy's clock
+//! tensor = "observation"
+//! kind = "gait_phase"
+//! gait = { wave = "sin", period_s = 1.0, offsets = [0.0, 0.5] }   # a foot: share of the stride at the start
+//!
+//! [[state]]                          # a recurrent network's memory: zero at first and after a reset
+//! input = "hidden_in"
+//! output = "hidden_out"
+//! shape = [1, 1, 16]                 # only where the graph leaves axes open
+//!
 //! [[output]]
 //! tensor = "actions"                 # [1, chunk_size, joints]
 //! kind = "joint_offsets"             # added to the observed positions; joint_targets: absolute
@@ -42,14 +53,24 @@
 //! offset = [0.0]
 //! ```
 
-use crate::engine::read_limited;
+use crate::engine::{ModelBytes, read_limited};
 use crate::error::PolicyError;
 use crate::features::Channel;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+mod gait;
+mod isaac;
+mod metadata;
+mod package;
 mod raw;
+mod state;
+
+pub use gait::{GaitPhase, Wave};
+pub use metadata::Gains;
+pub use package::PACKAGE_NAME;
+pub use state::StateSpec;
 
 /// Name of the file in a policy's directory.
 pub const FILE_NAME: &str = "policy.toml";
@@ -79,6 +100,10 @@ pub struct Manifest {
     pub inputs: Vec<InputSpec>,
     /// The network's outputs that move joints.
     pub outputs: Vec<OutputSpec>,
+    /// Tensors that the network hands to itself.
+    pub states: Vec<StateSpec>,
+    /// Stiffness and damping of each joint that the policy was trained with, where the model says so.
+    pub gains: Option<Gains>,
 }
 
 /// One part of an input tensor.
@@ -101,7 +126,7 @@ pub struct InputSpec {
 /// What fills a part of an input.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
-    /// Measured positions of the named joints.
+    /// Measured positions of the named joints; none are named until the model's metadata does it.
     JointPositions(Vec<String>, JointUnits),
     /// Measured velocities of the named joints, per second.
     JointVelocities(Vec<String>, JointUnits),
@@ -109,6 +134,8 @@ pub enum Source {
     LastAction,
     /// Named values of a channel, SI units.
     Values(Channel, Vec<String>),
+    /// The clock of a gait.
+    GaitPhase(GaitPhase),
     /// An RGB image, scaled to 0..1 before normalisation (one value a channel of colour).
     Image {
         /// Name of the camera.
@@ -260,14 +287,41 @@ impl OutputTransform {
 const SIZE_LIMIT: u64 = 16 << 20;
 
 impl Manifest {
-    /// Reads `policy.toml` of a policy directory.
+    /// Reads what a policy directory says about itself: `policy.toml`, else an Intel `manifest.json`
+    /// policy package, else the metadata of the only ONNX file.
     pub fn read(directory: &Path) -> Result<Self, PolicyError> {
         let path = directory.join(FILE_NAME);
+        if !path.exists() {
+            if directory.join(PACKAGE_NAME).exists() {
+                return Self::read_package(directory);
+            }
+            if let Some(model) = only_model(directory) {
+                let card = ModelBytes::read(&model)?.card()?;
+                return Self::from_metadata(&model, &card);
+            }
+        }
         let bytes = read_limited(&path, SIZE_LIMIT);
         match bytes.and_then(|b| String::from_utf8(b).map_err(std::io::Error::other)) {
-            Ok(text) => Self::parse(&path, &text),
+            Ok(text) => Self::parse(&path, &text)?.with_joints(directory),
             Err(source) => Err(PolicyError::Read { path, source }),
         }
+    }
+
+    /// Asks the model for joints that the manifest leaves to it.
+    fn with_joints(self, directory: &Path) -> Result<Self, PolicyError> {
+        let unnamed = |input: &InputSpec| match &input.source {
+            Source::JointPositions(joints, _) | Source::JointVelocities(joints, _) => {
+                joints.is_empty()
+            }
+            _ => false,
+        };
+        let outputs = self.outputs.iter().any(|output| output.joints.is_empty());
+        if !outputs && !self.inputs.iter().any(unnamed) {
+            return Ok(self);
+        }
+        let model = directory.join(&self.model_file);
+        let card = ModelBytes::read(&model)?.card()?;
+        self.completed_by(&card)
     }
 
     /// Parses the text of a manifest; `path` is for messages and relative paths.
@@ -292,4 +346,13 @@ impl Manifest {
         raw.check(path, &line_of)
             .map_err(|(offset, problem)| at(offset, problem))
     }
+}
+
+/// The ONNX file of a folder that holds just one.
+fn only_model(directory: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(directory).ok()?;
+    let mut models = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|end| end == "onnx"));
+    models.next().filter(|_| models.next().is_none())
 }

@@ -8,9 +8,7 @@ use checkpoint::{Files, floats, put, safetensors, tensor, with_header};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sinew_policies::PolicyError;
-use sinew_policies::lerobot::{
-    Checkpoint, Config, Processors, Weights, check_safetensors,
-};
+use sinew_policies::lerobot::{Checkpoint, Config, Processors, Weights, check_safetensors};
 use std::path::Path;
 
 fn error_of(files: &Files) -> String {

@@ -9,7 +9,6 @@
 //! its meshes. `LP_NUM_THREADS=0` makes Mesa render on the calling thread alone.
 
 use sinew_runtime::{Clock, MonotonicClock};
-use sinew_sim::go2::Go2Walk;
 use sinew_sim::pick::Scene;
 use sinew_sim::{RenderOptions, Renderer, Viewpoint, World};
 use std::error::Error;
@@ -24,7 +23,7 @@ fn world(model: Option<&str>) -> Result<(World, Vec<Viewpoint>), Box<dyn Error>>
     let world = match model {
         Some("go2" | "go2-shapes") => {
             let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../third_party/models/go2");
-            let walk = Go2Walk::new(&dir, 0)?;
+            let walk = sinew_sim::go2::walk(&dir, 0)?;
             return Ok((walk.world().fork()?, vec![walk.view(), walk.view()]));
         }
         Some(path) => World::from_path(path, Path::new(path))?,

@@ -10,7 +10,7 @@
 //! Frame                ◄─ Renderer::render (EGL, off screen) ◄─ mjvScene ◄────────┘
 //! ```
 //!
-//! [`pick::PickTask`] and [`go2::Go2Walk`] step their worlds the same way, without a robot between.
+//! [`pick::PickTask`] and [`legged::LeggedWalk`] step their worlds the same way, without a robot between.
 //! At wall time, [`pick::SimServer`] runs the world in a thread of its own behind emulated servos on
 //! a pseudo-terminal, and that is not deterministic:
 //!
@@ -19,13 +19,15 @@
 //! pick::CameraFeed ◄─ Renderer::render (a thread of its own) ◄─ snapshot of the state ◄───────┘
 //! ```
 //!
-//! Read [`world`] first, then [`lockstep`] and [`pick`]; [`render`] and [`go2`] stand on them, and
+//! Read [`world`] first, then [`lockstep`] and [`pick`]; [`render`] and [`legged`] stand on them, and
 //! [`eval`] plays many episodes and counts.
 
 pub mod error;
 pub mod eval;
 mod ffi;
+pub mod g1;
 pub mod go2;
+pub mod legged;
 pub mod lockstep;
 pub mod model;
 pub mod pick;

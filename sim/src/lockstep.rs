@@ -37,8 +37,7 @@ pub enum Drive {
 /// Joints bound by name to a model, with the goals they are driven to.
 #[derive(Debug)]
 pub struct JointDrive {
-    joints: Vec<(Joint, ActuatorId)>,
-    drive: Drive,
+    joints: Vec<(Joint, ActuatorId, Drive)>,
     goals: Vec<f64>,
     powered: bool,
     released: Vec<bool>,
@@ -48,22 +47,30 @@ impl JointDrive {
     /// Binds `names` (in this order) to joints and their actuators. Powered, all goals zero: call
     /// [`JointDrive::hold`] or [`JointDrive::set_goals`] before stepping.
     pub fn bind(model: &Model, names: &[String], drive: Drive) -> Result<Self, SimError> {
-        let joints = names
+        let each: Vec<_> = names.iter().map(|name| (name.as_str(), drive)).collect();
+        Self::bind_each(model, &each)
+    }
+
+    /// The same, with a drive for each joint.
+    pub fn bind_each(model: &Model, drives: &[(&str, Drive)]) -> Result<Self, SimError> {
+        let joints = drives
             .iter()
-            .map(|name| bind_joint(model, name, drive))
+            .map(|&(name, drive)| {
+                let (joint, actuator) = bind_joint(model, name, drive)?;
+                Ok((joint, actuator, drive))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             goals: vec![0.0; joints.len()],
             released: vec![false; joints.len()],
             joints,
-            drive,
             powered: true,
         })
     }
 
     /// The bound joints, in the order of the names.
     pub fn joints(&self) -> impl ExactSizeIterator<Item = Joint> + '_ {
-        self.joints.iter().map(|(joint, _)| *joint)
+        self.joints.iter().map(|(joint, ..)| *joint)
     }
 
     /// Sets goal positions, rad or m, one a joint. Refuses the wrong number of them and values
@@ -90,7 +97,7 @@ impl JointDrive {
 
     /// Makes the present positions the goals.
     pub fn hold(&mut self, world: &World) {
-        for (goal, (joint, _)) in self.goals.iter_mut().zip(&self.joints) {
+        for (goal, (joint, ..)) in self.goals.iter_mut().zip(&self.joints) {
             *goal = world.position(*joint);
         }
     }
@@ -111,9 +118,9 @@ impl JointDrive {
     /// Sets the controls for the next physics step.
     pub fn apply(&self, world: &mut World) {
         let joints = self.joints.iter().zip(&self.goals).zip(&self.released);
-        for (((joint, actuator), goal), released) in joints {
+        for (((joint, actuator, drive), goal), released) in joints {
             let (position, powered) = (world.position(*joint), self.powered && !released);
-            let control = match self.drive {
+            let control = match *drive {
                 // A position actuator whose goal is where it is exerts no force but its damping,
                 // like a geared servo without power.
                 Drive::Position if powered => *goal,

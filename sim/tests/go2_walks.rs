@@ -1,61 +1,28 @@
 //! The real Unitree Go2 model and its trained policy: does it still walk?
 
-use rten::{Model, Value};
+mod support;
+
 use sinew_runtime::{JointNames, JointState, JointTarget, Robot, SteppedClock};
-use sinew_sim::go2::{ACTIONS, Go2Walk, JOINTS, OBSERVATION};
-use sinew_sim::{Drive, LockstepConfig, LockstepRobot, RenderOptions, Renderer, SimError};
+use sinew_sim::legged::LeggedWalk;
+use sinew_sim::{Drive, LockstepConfig, LockstepRobot, SimError, go2};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use support::{distance, fetched, keep_picture, policy, steps};
 
 fn model_dir() -> PathBuf {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../third_party/models/go2");
-    assert!(
-        dir.join("go2.xml").exists(),
-        "the Go2 model is missing: run scripts/setup"
-    );
-    dir
+    fetched("models/go2/go2.xml").with_file_name("")
 }
 
-/// The trained network, as a closure from observation to action.
-fn network() -> impl FnMut(&[f32; OBSERVATION], &mut [f32; ACTIONS]) -> Result<(), SimError> {
-    let model = Model::load_file(model_dir().join("policy/policy.onnx")).unwrap();
-    move |observation, action| {
-        let input = Value::from_shape([1, OBSERVATION], observation.to_vec()).unwrap();
-        let output = model.run_one(input.into(), None).unwrap();
-        let ([batch, len], values) = output.into_shape_vec::<f32, 2>().unwrap();
-        assert_eq!((batch, len), (1, ACTIONS));
-        action.copy_from_slice(&values);
-        Ok(())
-    }
+fn new(seed: u64) -> LeggedWalk {
+    go2::walk(&model_dir(), seed).unwrap()
 }
 
-fn walk(seed: u64, command: [f64; 3], seconds: f64) -> Go2Walk {
-    let mut walk = Go2Walk::new(&model_dir(), seed).unwrap();
+fn walk(seed: u64, command: [f64; 3], seconds: f64) -> LeggedWalk {
+    let mut walk = new(seed);
+    let mut policy = policy("go2", "rten", "go2", walk.joint_names());
     walk.set_command(command);
-    walk.run(seconds, network()).unwrap();
+    walk.run(seconds, steps(&mut policy)).unwrap();
     walk
-}
-
-fn distance(walk: &Go2Walk) -> f64 {
-    let [x, y, _] = walk.base_position();
-    x.hypot(y)
-}
-
-/// Set SINEW_SIM_PICTURES to a folder to see what the tests see.
-fn keep_picture(walk: &Go2Walk, name: &str) -> Vec<u8> {
-    let (width, height) = (320, 240);
-    let mut renderer = Renderer::new(walk.world().model(), RenderOptions::default()).unwrap();
-    let mut pixels = vec![0; 3 * 320 * 240];
-    renderer
-        .render(walk.world(), walk.view(), width, height, &mut pixels)
-        .unwrap();
-    if let Some(dir) = std::env::var_os("SINEW_SIM_PICTURES") {
-        let image = image::RgbImage::from_raw(width, height, pixels.clone()).unwrap();
-        image
-            .save(Path::new(&dir).join(format!("{name}.png")))
-            .unwrap();
-    }
-    pixels
 }
 
 #[test]
@@ -99,6 +66,30 @@ fn it_stands_without_a_command_and_turns_on_command() {
 }
 
 #[test]
+fn all_engines_decide_alike_along_a_walk() {
+    let mut walk = new(0);
+    let names = walk.joint_names().clone();
+    let mut by_rten = policy("go2", "rten", "go2", &names);
+    let mut others = ["ort", "auto"].map(|engine| policy("go2", engine, "go2", &names));
+    walk.set_command([0.6, 0.0, 0.0]);
+    let mut largest = 0.0f64;
+    walk.run(10.0, |seen| {
+        let target = steps(&mut by_rten)(seen)?;
+        for other in &mut others {
+            let there = steps(other)(seen)?;
+            for (a, b) in target.positions().iter().zip(there.positions()) {
+                largest = largest.max((a - b).abs());
+            }
+        }
+        Ok::<_, SimError>(target)
+    })
+    .unwrap();
+    println!("joint targets are at most {largest:e} rad apart");
+    assert_eq!(others.map(|policy| policy.engine_name()), ["ort", "direct"]);
+    assert!(walk.upright() && largest < 1e-5, "{largest:e}");
+}
+
+#[test]
 fn a_seed_decides_everything() {
     let state = |seed| walk(seed, [0.6, 0.0, 0.0], 1.0).world().save().to_bytes();
     let first = state(5);
@@ -108,13 +99,11 @@ fn a_seed_decides_everything() {
 
 #[test]
 fn without_a_policy_it_does_not_stay_up() {
-    let mut walk = Go2Walk::new(&model_dir(), 3).unwrap();
-    let mut limp = |_: &[f32; OBSERVATION], action: &mut [f32; ACTIONS]| {
-        // Calves folded as far as they go: there is nothing left to stand on.
-        *action = std::array::from_fn(|i| if i % 3 == 2 { -6.0 } else { 4.0 });
-        Ok::<(), SimError>(())
-    };
-    walk.run(2.0, &mut limp).unwrap();
+    let mut walk = new(3);
+    // Calves folded as far as they go: there is nothing left to stand on.
+    let folded: Vec<f64> = (0..12).map(|i| [0.5, 1.8, -3.0][i % 3]).collect();
+    let folded = JointTarget::from_positions(&folded).unwrap();
+    walk.run(2.0, |_| Ok::<_, SimError>(folded)).unwrap();
     assert!(
         !walk.upright(),
         "the check must be able to fail: {:?}",
@@ -124,29 +113,25 @@ fn without_a_policy_it_does_not_stay_up() {
 
 #[test]
 fn it_stands_as_a_lockstep_robot_too() {
-    let world = Arc::new(Mutex::new(
-        Go2Walk::new(&model_dir(), 4)
-            .unwrap()
-            .world()
-            .fork()
-            .unwrap(),
-    ));
+    let standing = new(4);
+    let names: JointNames = standing.joint_names().clone();
+    let world = Arc::new(Mutex::new(standing.world().fork().unwrap()));
     let clock = Arc::new(SteppedClock::default());
     let config = LockstepConfig {
-        joints: JointNames::new(JOINTS),
+        joints: names.clone(),
         drive: Drive::TorquePd { kp: 40.0, kd: 1.0 },
         position_noise: 0.0,
         seed: 0,
     };
     let mut robot = LockstepRobot::new(world, clock, config).unwrap();
-    let goal: [f64; ACTIONS] = std::array::from_fn(|i| [0.0, 0.8, -1.5][i % 3]);
+    let goal: [f64; 12] = std::array::from_fn(|i| [0.0, 0.8, -1.5][i % 3]);
     robot
         .write(&JointTarget::from_positions(&goal).unwrap())
         .unwrap();
     robot.advance(2_000_000_000).unwrap();
     let mut state = JointState::default();
     robot.read(&mut state).unwrap();
-    for (joint, (is, wanted)) in JOINTS.iter().zip(state.positions().iter().zip(goal)) {
+    for (joint, (is, wanted)) in names.iter().zip(state.positions().iter().zip(goal)) {
         assert!((is - wanted).abs() < 0.25, "{joint} at {is}, goal {wanted}");
     }
     let world = robot.world().lock().unwrap();
@@ -158,7 +143,7 @@ fn it_stands_as_a_lockstep_robot_too() {
 
 #[test]
 fn a_missing_model_says_what_to_run() {
-    let error = Go2Walk::new(Path::new("no/such/folder"), 0)
+    let error = go2::walk(Path::new("no/such/folder"), 0)
         .unwrap_err()
         .to_string();
     assert!(

@@ -17,11 +17,13 @@ fn what_fuzzing_found_stays_mended() {
         ("blueprint", parsers::blueprint),
         ("calibration", parsers::calibration),
         ("manifest", parsers::manifest),
+        ("metadata", parsers::metadata),
         ("onnx", parsers::onnx),
         ("safetensors", parsers::safetensors),
         ("policy_config", parsers::policy_config),
         ("processors", parsers::processors),
         ("names", parsers::names),
+        ("package", parsers::package),
         ("feetech", parsers::feetech),
         ("cdr", parsers::cdr),
     ]);

@@ -2,11 +2,7 @@
 //! engines.
 
 use sinew_datasets::{Dataset, mp4};
-use sinew_policies::{EngineChoice, ModelBytes, Tensor};
-use sinew_sim::SimError;
-use sinew_sim::go2::{ACTIONS, Go2Walk, OBSERVATION};
 use sinew_tests::{Running, Simulator, root};
-use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -79,9 +75,9 @@ fn an_episode_is_recorded_and_replayed() {
     assert_eq!(replayed.json()["device"]["left"], "resting");
 }
 
-fn walks(engine: &str) {
-    let outcome =
-        Running::sinew(&["sim", "go2-walk", "--json", "--engine", engine]).wait_for(PATIENCE);
+fn walks(world: &[&str], engine: &str) {
+    let arguments = [&["sim"], world, &["--json", "--engine", engine]].concat();
+    let outcome = Running::sinew(&arguments).wait_for(PATIENCE);
     outcome.succeeded();
     let report = outcome.json();
     assert_eq!(
@@ -94,55 +90,16 @@ fn walks(engine: &str) {
 
 #[test]
 fn go2_walks_on_rten() {
-    walks("rten");
+    walks(&["go2-walk"], "rten");
 }
 
 #[test]
 fn go2_walks_on_onnx_runtime() {
-    walks("ort");
-}
-
-/// The fetched model.
-fn go2() -> PathBuf {
-    let folder = root().join("third_party/models/go2");
-    assert!(
-        folder.is_dir(),
-        "{} is missing: run scripts/setup",
-        folder.display()
-    );
-    folder
+    walks(&["go2-walk"], "ort");
 }
 
 #[test]
-fn both_engines_decide_alike_along_a_walk() {
-    let engine = |choice: EngineChoice| {
-        choice
-            .open(
-                ModelBytes::read(&go2().join("policy/policy.onnx")).unwrap(),
-                1,
-            )
-            .unwrap()
-    };
-    let (mut rten, mut ort) = (engine(EngineChoice::Rten), engine(EngineChoice::Ort));
-    let mut inputs = [Tensor::zeros(&[1, OBSERVATION])];
-    let [mut by_rten, mut by_ort] = [(); 2].map(|()| [Tensor::zeros(&[1, ACTIONS])]);
-    let (mut compared, mut farthest) = (0, 0.0_f32);
-    let mut walk = Go2Walk::new(&go2(), 0).unwrap();
-    walk.set_command([0.6, 0.0, 0.0]);
-    walk.run(10.0, |observation, actions| {
-        inputs[0].data.copy_from_slice(observation);
-        rten.run(&inputs, &mut by_rten).unwrap();
-        ort.run(&inputs, &mut by_ort).unwrap();
-        for (a, b) in by_rten[0].data.iter().zip(&by_ort[0].data) {
-            farthest = farthest.max((a - b).abs());
-            compared += 1;
-        }
-        actions.copy_from_slice(&by_rten[0].data);
-        Ok::<(), SimError>(())
-    })
-    .unwrap();
-    println!("{compared} actions, at most {farthest:e} apart");
-    assert_eq!(compared, 500 * ACTIONS);
-    assert!(farthest <= 1e-5, "{farthest:e} apart");
-    assert!(walk.upright());
+fn g1_walks_with_both_policies() {
+    walks(&["g1-walk", "--policy", "ppo"], "rten");
+    walks(&["g1-walk", "--policy", "fastsac"], "ort");
 }

@@ -14,6 +14,8 @@ mod replay;
 mod run;
 mod sim;
 mod teleop;
+#[cfg(feature = "sim")]
+mod walk;
 
 use crate::args::Command;
 

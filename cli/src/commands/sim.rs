@@ -10,10 +10,10 @@ pub(crate) fn sim(args: &Sim) -> Result<()> {
     match args.world.as_str() {
         "so101-pick" if args.serve.is_some() => pick::serve_steps(args),
         "so101-pick" => pick::serve(args),
-        "go2-walk" if args.serve.is_some() => Err(usage("--serve is for so101-pick")),
-        "go2-walk" => go2::walk(args),
+        "go2-walk" | "g1-walk" if args.serve.is_some() => Err(usage("--serve is for so101-pick")),
+        "go2-walk" | "g1-walk" => super::walk::walk(args),
         other => Err(usage(format!(
-            "there is no world {other}; known: so101-pick, go2-walk"
+            "there is no world {other}; known: so101-pick, go2-walk, g1-walk"
         ))),
     }
 }
@@ -142,88 +142,5 @@ mod pick {
         };
         println!("drive it from another terminal:  sinew teleop --port {port} --teleop scripted");
         Ok(())
-    }
-}
-
-#[cfg(feature = "sim")]
-mod go2 {
-    use super::*;
-    use crate::native;
-    use anyhow::anyhow;
-    use sinew_policies::{ModelBytes, Tensor};
-    use sinew_runtime::histogram::LatencyHistogram;
-    use sinew_sim::SimError;
-    use sinew_sim::go2::{ACTIONS, Go2Walk, OBSERVATION};
-    use std::time::Instant;
-
-    /// Walks, and says how far.
-    pub(super) fn walk(args: &Sim) -> Result<()> {
-        let seconds = args.seconds.unwrap_or(10.0);
-        if !(0.02..=3600.0).contains(&seconds) {
-            return Err(usage(format!("--seconds {seconds}: choose 0.02 to 3600")));
-        }
-        if !(-2.0..=2.0).contains(&args.speed) {
-            return Err(usage(format!("--speed {}: choose -2 to 2 m/s", args.speed)));
-        }
-        let folder = native::models()?.join("go2");
-        let model = ModelBytes::read(&folder.join("policy/policy.onnx")).map_err(usage)?;
-        let mut engine = args.engine.open(model, 1).map_err(usage)?;
-        let mut walk = Go2Walk::new(&folder, args.seed).map_err(usage)?;
-        walk.set_command([args.speed, 0.0, 0.0]);
-        let mut inputs = [Tensor::zeros(&[1, OBSERVATION])];
-        let mut outputs = [Tensor::zeros(&[1, ACTIONS])];
-        let mut latency = LatencyHistogram::new();
-        let start = Instant::now();
-        walk.run(seconds, |observation, actions| {
-            inputs[0].data.copy_from_slice(observation);
-            let asked = Instant::now();
-            engine
-                .run(&inputs, &mut outputs)
-                .map_err(|problem| Stumble::Policy(problem.to_string()))?;
-            latency.record(asked.elapsed().as_nanos() as u64);
-            actions.copy_from_slice(&outputs[0].data);
-            Ok::<(), Stumble>(())
-        })
-        .map_err(|stumble| anyhow!("{stumble}"))?;
-        let took = start.elapsed().as_secs_f64();
-        let [x, y, z] = walk.base_position();
-        let distance = x.hypot(y);
-        let inference = latency.summary();
-        if args.json {
-            println!(
-                "{}",
-                serde_json::json!({
-                    "world": "go2-walk", "engine": engine.name(), "seconds": seconds, "command_m_s": args.speed,
-                    "distance_m": distance, "position_m": [x, y, z], "upright": walk.upright(), "wall_s": took,
-                    "inference": inference,
-                })
-            );
-        } else {
-            println!(
-                "{} after {seconds} s at {} m/s: {distance:.2} m away, trunk at {z:.2} m",
-                if walk.upright() { "upright" } else { "FALLEN" },
-                args.speed
-            );
-            println!(
-                "lockstep ran in {took:.1} s ({:.0}x real time); {} inference p50 {:.0} µs, p99 {:.0} µs",
-                seconds / took,
-                engine.name(),
-                inference.p50_us,
-                inference.p99_us
-            );
-        }
-        if walk.upright() {
-            Ok(())
-        } else {
-            Err(anyhow!("the robot fell"))
-        }
-    }
-
-    #[derive(Debug, thiserror::Error)]
-    enum Stumble {
-        #[error(transparent)]
-        Sim(#[from] SimError),
-        #[error("inference failed: {0}")]
-        Policy(String),
     }
 }

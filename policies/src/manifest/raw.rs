@@ -1,8 +1,8 @@
 //! `policy.toml` as written, and the check of each key that turns it into a [`Manifest`].
 
 use super::{
-    ImageLayout, InputSpec, JointUnits, MAX_CHUNK, Manifest, Normalise, OutputSpec,
-    OutputTransform, Source, Unit,
+    GaitPhase, ImageLayout, InputSpec, JointUnits, MAX_CHUNK, Manifest, Normalise, OutputSpec,
+    OutputTransform, Source, StateSpec, Unit, gait, state,
 };
 use crate::features::Channel;
 use serde::Deserialize;
@@ -26,6 +26,8 @@ pub(super) struct RawManifest {
     model: Model,
     input: Spanned<Vec<Spanned<Input>>>,
     output: Spanned<Vec<Spanned<Output>>>,
+    #[serde(default)]
+    state: Vec<Spanned<state::Raw>>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +46,7 @@ enum InputKind {
     Command,
     Imu,
     Image,
+    GaitPhase,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +58,7 @@ struct Input {
     names: Option<Spanned<Vec<String>>>,
     camera: Option<Spanned<String>>,
     layout: Option<Spanned<ImageLayout>>,
+    gait: Option<Spanned<gait::Raw>>,
     units: Option<Spanned<Unit>>,
     ranges: Option<Spanned<BTreeMap<String, [f64; 2]>>>,
     normalise: Option<Spanned<Numbers>>,
@@ -74,7 +78,7 @@ enum OutputKind {
 struct Output {
     tensor: String,
     kind: OutputKind,
-    joints: Spanned<Vec<String>>,
+    joints: Option<Spanned<Vec<String>>>,
     units: Option<Spanned<Unit>>,
     ranges: Option<Spanned<BTreeMap<String, [f64; 2]>>>,
     normalise: Option<Spanned<Numbers>>,
@@ -151,12 +155,28 @@ impl RawManifest {
             model_file: self.model.file,
             inputs: inputs.collect::<Result<_, _>>()?,
             outputs: outputs.collect::<Result<_, _>>()?,
+            states: self
+                .state
+                .into_iter()
+                .map(|state| {
+                    let line = line_of(state.span().start);
+                    StateSpec::of(state, line)
+                })
+                .collect(),
+            gains: None,
         })
     }
 }
 
 impl Input {
     fn check(self, start: usize, line: usize) -> Result<InputSpec, Refusal> {
+        match (self.kind, &self.gait) {
+            (InputKind::GaitPhase, _) => {
+                no_key(&self.normalise, "normalise", "gait_phase")?;
+                no_key(&self.clip, "clip", "gait_phase")?;
+            }
+            (_, gait) => no_key(gait, "gait", "this kind")?,
+        }
         let normalise = normalise(self.normalise)?;
         let clip = clip(self.clip)?;
         let shape = self.shape.map(Spanned::into_inner);
@@ -168,7 +188,9 @@ impl Input {
                 no_key(&names, "names", "a joint kind")?;
                 no_key(&camera, "camera", "a joint kind")?;
                 no_key(&layout, "layout", "a joint kind")?;
-                let joints = listed(joints, start, "joints")?;
+                let joints = joints.map_or(Ok(Vec::new()), |joints| {
+                    listed(Some(joints), start, "joints")
+                })?;
                 let units = joint_units(units, &joints)?;
                 match self.kind {
                     InputKind::JointPositions => Source::JointPositions(joints, units),
@@ -180,7 +202,21 @@ impl Input {
                 no_key(&joints, "joints", what)?;
                 no_key(&units.0, "units", what)?;
                 no_key(&units.1, "ranges", what)?;
-                other_source(other, start, names, camera, layout)?
+                match other {
+                    InputKind::GaitPhase => {
+                        no_key(&names, "names", what)?;
+                        no_key(&camera, "camera", what)?;
+                        no_key(&layout, "layout", what)?;
+                        let missing = || {
+                            (
+                                start,
+                                "`gait`, its wave, period_s and offsets, is missing".to_owned(),
+                            )
+                        };
+                        Source::GaitPhase(GaitPhase::check(self.gait.ok_or_else(missing)?)?)
+                    }
+                    other => other_source(other, start, names, camera, layout)?,
+                }
             }
         };
         Ok(InputSpec {
@@ -234,7 +270,9 @@ fn other_source(
 
 impl Output {
     fn check(self, start: usize, line: usize) -> Result<OutputSpec, Refusal> {
-        let joints = listed(Some(self.joints), start, "joints")?;
+        let joints = self.joints.map_or(Ok(Vec::new()), |joints| {
+            listed(Some(joints), start, "joints")
+        })?;
         let units = joint_units((self.units, self.ranges), &joints)?;
         let clip = clip(self.clip)?;
         let transform = match (self.normalise, self.scale, self.offset) {

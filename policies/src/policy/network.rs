@@ -8,6 +8,7 @@ use crate::error::PolicyError;
 use crate::features::{Features, PolicyInput};
 use crate::fit;
 use crate::manifest::Manifest;
+use crate::memory::Memory;
 use sinew_runtime::{Frame, JointTarget};
 use std::path::Path;
 
@@ -21,6 +22,7 @@ pub(super) struct NetworkPolicy {
     inputs: Vec<Tensor>,
     outputs: Vec<Tensor>,
     last_action: Vec<f32>,
+    memory: Memory,
 }
 
 impl NetworkPolicy {
@@ -34,9 +36,9 @@ impl NetworkPolicy {
         let model = options
             .model_file
             .unwrap_or_else(|| directory.join(&manifest.model_file));
-        let engine = options
-            .engine
-            .open(ModelBytes::read(&model)?, options.threads.max(1))?;
+        let bytes = ModelBytes::read(&model)?;
+        let manifest = manifest.completed_by(&bytes.card()?)?;
+        let engine = options.engine.open(bytes, options.threads.max(1))?;
         Self::new(manifest, engine, features)
     }
 
@@ -51,6 +53,7 @@ impl NetworkPolicy {
         let mut policy = Self {
             outputs: vec![Tensor::default(); engine.outputs().len()],
             last_action: vec![0.0; plan.action_width],
+            memory: plan.memory,
             parts: plan.parts,
             decoders: plan.decoders,
             inputs: plan.tensors,
@@ -58,6 +61,7 @@ impl NetworkPolicy {
             engine,
         };
         policy.run()?;
+        policy.check_states()?;
         Ok(policy)
     }
 
@@ -66,7 +70,7 @@ impl NetworkPolicy {
             name: self.manifest.name.clone(),
             description: self.manifest.description.clone(),
             architecture: "network".to_owned(),
-            robot: Some(self.manifest.robot.clone()),
+            robot: Some(self.manifest.robot.clone()).filter(|robot| !robot.is_empty()),
             rate_hz: self.manifest.rate_hz,
             chunk_size: self.manifest.chunk_size,
             n_action_steps: self.manifest.n_action_steps,
@@ -98,6 +102,7 @@ impl NetworkPolicy {
 
     pub(super) fn reset(&mut self) {
         self.last_action.fill(0.0);
+        self.memory.reset(&mut self.inputs);
     }
 
     /// Writes one camera's pixels into the network's inputs.
@@ -122,6 +127,7 @@ impl NetworkPolicy {
         input: &PolicyInput<'_>,
         chunk: &mut Vec<JointTarget>,
     ) -> Result<(), PolicyError> {
+        self.memory.before(input, &mut self.inputs);
         for part in &self.parts {
             part.fill(
                 &self.manifest.name,
@@ -151,6 +157,26 @@ impl NetworkPolicy {
             .flat_map(|decoder| decoder.raw_step(&self.outputs, used));
         for (slot, value) in self.last_action.iter_mut().zip(raw) {
             *slot = value;
+        }
+        self.memory.after(&mut self.inputs, &mut self.outputs);
+        Ok(())
+    }
+
+    /// A state that comes out in another size than it goes in cannot be handed on.
+    fn check_states(&self) -> Result<(), PolicyError> {
+        for link in &self.memory.states {
+            let (input, output) = (&self.inputs[link.input], &self.outputs[link.output]);
+            if input.data.len() != output.data.len() {
+                let name = &self.engine.outputs()[link.output].name;
+                let (goes_in, comes_out) = (&input.shape, &output.shape);
+                let problem =
+                    format!("state `{name}` comes out as {comes_out:?} and goes in as {goes_in:?}");
+                return Err(does_not_fit(
+                    &self.manifest.name,
+                    &self.manifest.path,
+                    vec![problem],
+                ));
+            }
         }
         Ok(())
     }
@@ -186,12 +212,14 @@ impl NetworkPolicy {
 /// Joints of two robots may have the same names and still move differently.
 fn check_robot(manifest: &Manifest, features: &Features) -> Result<(), PolicyError> {
     match features.robot() {
-        Some(robot) if robot != manifest.robot => Err(PolicyError::OtherRobot {
-            policy: manifest.name.clone(),
-            path: manifest.path.clone(),
-            made_for: manifest.robot.clone(),
-            robot: robot.to_owned(),
-        }),
+        Some(robot) if !manifest.robot.is_empty() && robot != manifest.robot => {
+            Err(PolicyError::OtherRobot {
+                policy: manifest.name.clone(),
+                path: manifest.path.clone(),
+                made_for: manifest.robot.clone(),
+                robot: robot.to_owned(),
+            })
+        }
         _ => Ok(()),
     }
 }

@@ -1,0 +1,2 @@
+#![no_main]
+sinew_fuzz::target!(sinew_fuzz::parsers::package);
