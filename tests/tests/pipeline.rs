@@ -2,7 +2,7 @@
 //! engines.
 
 use sinew_datasets::{Dataset, mp4};
-use sinew_tests::{Running, Simulator, root};
+use sinew_tests::{Running, Simulator};
 use std::time::Duration;
 use tempfile::TempDir;
 

@@ -4,7 +4,7 @@ use super::checkpoint::unit;
 use super::info::{Port, Summary};
 use crate::failure::usage;
 use anyhow::Result;
-use sinew_policies::manifest::{InputSpec, Normalise, OutputSpec, OutputTransform, Source};
+use sinew_policies::manifest::{InputSpec, Normalise, OutputSpec, OutputTransform, Source, Wave};
 use sinew_policies::{Engine, EngineChoice, Manifest, ModelBytes, TensorInfo};
 use std::path::Path;
 
@@ -91,6 +91,14 @@ fn input_port(input: &InputSpec) -> Port {
         }
         Source::LastAction => ("last action", vec!["last action".to_owned()], "raw"),
         Source::Values(channel, names) => (channel.name(), names.clone(), "SI"),
+        Source::GaitPhase(gait) => {
+            let wave = match gait.wave {
+                Wave::Sin => "sine",
+                Wave::Cos => "cosine",
+            };
+            let feet = (1..=gait.offsets.len()).map(|foot| format!("{wave}, foot {foot}"));
+            ("gait phase", feet.collect(), "1")
+        }
         Source::Image { camera, .. } => ("image", vec![format!("camera {camera}")], "0 to 1"),
     };
     Port {
