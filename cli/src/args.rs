@@ -284,7 +284,7 @@ pub(crate) struct Record {
 }
 
 /// Recording in simulated time.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct LockstepArgs {
     /// Simulate so101-pick in this process as fast as the machine allows, with the scripted operator.
     /// Episodes that fail are left out.
@@ -302,6 +302,10 @@ pub(crate) struct LockstepArgs {
         allow_negative_numbers = true
     )]
     pub(crate) noise: f64,
+    /// With --lockstep: let this policy play each episode for some seconds, then take over. Recorded is what
+    /// the operator does from there, so that the policy learns to get out of its own mistakes.
+    #[arg(long, value_name = "POLICY", requires = "lockstep")]
+    pub(crate) take_over: Option<PathBuf>,
 }
 
 impl LockstepArgs {
@@ -310,6 +314,7 @@ impl LockstepArgs {
         lockstep: false,
         camera_size: (320, 240),
         noise: 0.0,
+        take_over: None,
     };
 }
 

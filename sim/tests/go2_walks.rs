@@ -72,21 +72,26 @@ fn all_engines_decide_alike_along_a_walk() {
     let mut by_rten = policy("go2", "rten", "go2", &names);
     let mut others = ["ort", "auto"].map(|engine| policy("go2", engine, "go2", &names));
     walk.set_command([0.6, 0.0, 0.0]);
-    let mut largest = 0.0f64;
+    let mut largest = [0.0f64; 2];
     walk.run(10.0, |seen| {
         let target = steps(&mut by_rten)(seen)?;
-        for other in &mut others {
+        for (other, largest) in others.iter_mut().zip(&mut largest) {
             let there = steps(other)(seen)?;
             for (a, b) in target.positions().iter().zip(there.positions()) {
-                largest = largest.max((a - b).abs());
+                *largest = largest.max((a - b).abs());
             }
         }
         Ok::<_, SimError>(target)
     })
     .unwrap();
-    println!("joint targets are at most {largest:e} rad apart");
+    println!("joint targets are at most {largest:?} rad apart");
     assert_eq!(others.map(|policy| policy.engine_name()), ["ort", "direct"]);
-    assert!(walk.upright() && largest < 1e-5, "{largest:e}");
+    // Each policy is told its own last action, so that roundings grow along the walk; a step of the
+    // servos' encoders is fifteen times what is allowed here.
+    assert!(
+        walk.upright() && largest.iter().all(|apart| *apart < 1e-4),
+        "{largest:?}"
+    );
 }
 
 #[test]

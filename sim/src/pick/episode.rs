@@ -64,7 +64,8 @@ impl Surroundings {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, values: [f64; ENVIRONMENT.len()]) {
+    /// Notes the values of the next decision.
+    pub fn set(&self, values: [f64; ENVIRONMENT.len()]) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = values;
     }
 }
