@@ -346,7 +346,8 @@ fn recorded() -> TempDir {
         "observation.environment_state",
         ExtraType::Float32,
         &surroundings,
-    );
+    )
+    .for_policies();
     let spec = DatasetSpec {
         robot_type: "so_follower".to_owned(),
         fps: 30,
