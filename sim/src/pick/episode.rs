@@ -129,8 +129,10 @@ impl Stage {
         going_on: &dyn Fn() -> bool,
     ) -> Result<Option<Episode>, PickError> {
         self.task.reset(seed)?;
-        let mut target = JointTarget::default();
-        target.len = DOF;
+        let mut target = JointTarget {
+            len: DOF,
+            ..JointTarget::default()
+        };
         target.position[..DOF].copy_from_slice(&self.task.scene().home);
         let (limit, done_for) = (
             self.rules.ticks(self.rules.limit_s),

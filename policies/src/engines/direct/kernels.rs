@@ -277,10 +277,10 @@ fn exp<const FMA: bool>(x: f32) -> f32 {
 #[inline(always)]
 fn tanh<const FMA: bool>(x: f32) -> f32 {
     let square = x * x;
-    let mut p = fma::<FMA>(-5.704_988_7e-3, square, 2.063_908_9e-2);
+    let mut p = fma::<FMA>(-5.704_988_7e-3, square, 2.063_909e-2);
     p = fma::<FMA>(p, square, -5.373_971_5e-2);
     p = fma::<FMA>(p, square, 1.333_144_2e-1);
-    p = fma::<FMA>(p, square, -3.333_328_2e-1);
+    p = fma::<FMA>(p, square, -3.333_328e-1);
     let near = fma::<FMA>(p * square, x, x);
     let size = x.abs();
     let far = (1.0 - 2.0 / (exp::<FMA>(2.0 * size) + 1.0)).copysign(x);
