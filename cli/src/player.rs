@@ -70,7 +70,9 @@ impl Loaded {
         strategy: &StrategyArgs,
         features: Features,
     ) -> Result<Self> {
-        let policy = Policy::load(directory, options, features).map_err(usage)?;
+        let mut policy = Policy::load(directory, options, features).map_err(usage)?;
+        // What cannot run shows before the arm is switched on.
+        policy.warmup()?;
         let info = policy.info();
         let chunks = ChunkUse {
             chunk: info.chunk_size,
@@ -129,6 +131,7 @@ impl Loaded {
             }
             let images = images(&policy, &pictures, now)?;
             let input = PolicyInput {
+                step: now.step,
                 environment: &environment,
                 images: &images,
                 ..PolicyInput::new(&now.state)
@@ -154,6 +157,7 @@ fn remember(
         policy.encode(camera, image)?;
     }
     let input = PolicyInput {
+        step: observation.step,
         environment,
         ..PolicyInput::new(&observation.state)
     };

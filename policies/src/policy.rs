@@ -284,6 +284,14 @@ impl Policy {
         }
     }
 
+    /// Waits for the comparison with the plain network that the first chunk started, see
+    /// [`LoadOptions::self_check`].
+    pub fn finish_check(&mut self) {
+        if let Kind::Checkpoint(policy) = &mut self.kind {
+            policy.finish_check();
+        }
+    }
+
     /// Takes a new image of a camera (by its place in [`Features::cameras`]). Cameras that the policy
     /// does not look at cost nothing.
     pub fn encode(&mut self, camera: usize, frame: &Frame) -> Result<(), PolicyError> {

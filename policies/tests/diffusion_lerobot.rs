@@ -189,7 +189,7 @@ fn first_prediction(case: &Case, lowering: Lowering, engine: EngineChoice) -> Ve
         noise: Some(&noise),
         ..ActOptions::default()
     };
-    let found = model.probe(&options).unwrap().to_vec();
+    let found = model.probe(&options).unwrap().unwrap().to_vec();
     if lowering != Lowering::Int8 {
         let wanted = case.floats("mid/prediction/0");
         let off = apart(&found, &wanted);

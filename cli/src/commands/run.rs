@@ -10,7 +10,6 @@ use crate::report;
 use crate::session::{Rates, SessionReport, Setup};
 use crate::world::World;
 use anyhow::Result;
-use sinew_policies::LoadOptions;
 use sinew_runtime::actions::Strategy;
 use sinew_runtime::stop::{StopCause, StopToken};
 use std::time::{Duration, Instant};
@@ -58,7 +57,7 @@ pub(crate) fn run(args: &Run) -> Result<()> {
 pub(crate) fn drive(args: &Run, world: Option<World>, stop: StopToken) -> Result<Ran> {
     check_seconds("--seconds", args.seconds)?;
     let (rig, world, robot) = open(&args.robot, world)?;
-    let options = LoadOptions::from(args.engine);
+    let options = args.computing.options();
     let policy = load_policy(&args.policy, options, &args.strategy, &rig, &world)?;
     begin_episode(&world, args.seed)?;
     let (name, engine, rate) = (policy.name.clone(), policy.engine, policy.rate_hz);

@@ -1,5 +1,6 @@
 //! Arguments of `sinew policy`.
 
+use crate::args::Computing;
 use clap::{Args, Subcommand};
 use sinew_policies::{EngineChoice, Precision, Provider};
 use std::path::PathBuf;
@@ -76,23 +77,6 @@ pub(super) struct Check {
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
-}
-
-/// On what a policy computes.
-#[derive(Debug, Clone, Args)]
-pub(super) struct Computing {
-    /// Inference engine: auto, rten or ort.
-    #[arg(long, default_value = "auto")]
-    pub(super) engine: EngineChoice,
-    /// Where it computes: cpu, cuda or tensorrt.
-    #[arg(long, default_value = "cpu")]
-    pub(super) provider: Provider,
-    /// What it computes with: fp32, fp16 or int8.
-    #[arg(long, default_value = "fp32")]
-    pub(super) precision: Precision,
-    /// Threads that one inference may use; 0 is what suits the network.
-    #[arg(long, default_value_t = 0)]
-    pub(super) threads: usize,
 }
 
 #[derive(Debug, Args)]

@@ -1,10 +1,10 @@
 //! `sinew policy quantize`: what 8-bit integers need to know of a checkpoint, and what they cost.
 
 use super::Stored;
-use super::args::{Computing, Quantize};
-use super::bench::options;
+use super::args::Quantize;
 use super::compare::{Measured, measure, table};
 use super::recorded::Recorded;
+use crate::args::Computing;
 use crate::commands::dataset::progress::Progress;
 use crate::failure::usage;
 use anyhow::Result;
@@ -70,7 +70,7 @@ pub(super) fn quantize(args: &Quantize) -> Result<()> {
     let load = |precision| {
         Policy::load(
             &args.path,
-            options(&computing(args, precision)),
+            computing(args, precision).options(),
             recorded.features(),
         )
         .map_err(usage)
@@ -113,7 +113,7 @@ fn calibrate(
     let how = LoadOptions {
         recorder: Some(recorder.clone()),
         self_check: false,
-        ..options(&computing(args, Precision::Fp32))
+        ..computing(args, Precision::Fp32).options()
     };
     let mut policy = Policy::load(&args.path, how, recorded.features()).map_err(usage)?;
     let mut progress = Progress::new("frames");

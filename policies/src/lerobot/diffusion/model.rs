@@ -1,7 +1,7 @@
 //! A diffusion policy on an engine.
 
 use super::history::History;
-use super::{Algebra, Graphs, Lowering, Network, Normal, Schedule};
+use super::{Algebra, Graphs, Lowering, Network, Schedule};
 use crate::engine::{Engine, EngineOptions, Tensor};
 use crate::error::PolicyError;
 use crate::graph::Graph;
@@ -25,7 +25,6 @@ pub struct DiffusionModel {
     inputs: Vec<Tensor>,
     prediction: [Tensor; 1],
     schedule: Schedule,
-    normal: Normal,
     noise: Vec<f32>,
     /// First value of the sample that is used, and how many steps and values a step.
     first: usize,
@@ -106,7 +105,6 @@ impl DiffusionModel {
             inputs: unet.inputs().iter().map(shape).collect(),
             prediction: [Tensor::default()],
             schedule: network.schedule.clone(),
-            normal: Normal::new(0),
             noise: vec![0.0; network.schedule.draws() * size],
             first: (network.n_obs_steps - 1) * network.action,
             chunk: (config.n_action_steps, network.action),
@@ -150,7 +148,12 @@ impl DiffusionModel {
                     "it was given {got} numbers of noise and takes {wanted}"
                 ));
             }
-            None => self.normal.fill(&mut self.noise),
+            None => {
+                let wanted = self.noise.len();
+                return Err(format!(
+                    "it needs {wanted} numbers of noise and was given none"
+                ));
+            }
         }
         self.remember()?;
         let sample = &mut self.inputs[0].data;
@@ -292,17 +295,21 @@ impl Model for DiffusionModel {
         Ok(&self.inputs[0].data[self.first..self.first + steps * width])
     }
 
-    fn probe(&mut self, options: &ActOptions<'_>) -> Result<&[f32], String> {
+    fn probe(&mut self, options: &ActOptions<'_>) -> Result<Option<&[f32]>, String> {
         self.begin(options)?;
         self.predict(0)?;
-        Ok(&self.prediction[0].data)
+        Ok(Some(&self.prediction[0].data))
+    }
+
+    fn past(&self) -> Option<&[f32]> {
+        self.history.all()
+    }
+
+    fn set_past(&mut self, past: &[f32]) {
+        self.history.set(past);
     }
 
     fn reset(&mut self) {
         self.history.clear();
-    }
-
-    fn seed(&mut self, seed: u64) {
-        self.normal = Normal::new(seed);
     }
 }
