@@ -37,7 +37,12 @@ impl Beginner {
         let features = features_of(&rig.blueprint, &rig.units)
             .with_cameras(CAMERAS)
             .with_values(Channel::Environment, ENVIRONMENT);
-        let options = LoadOptions::default();
+        // One network from the first to the last step: the same arguments give the same rows.
+        let options = LoadOptions {
+            threads: 1,
+            self_check: false,
+            ..LoadOptions::default()
+        };
         let loaded = Loaded::new(folder, options, &StrategyArgs::default(), features)?;
         let rate_hz = loaded.rate_hz;
         if (rate_hz - f64::from(fps)).abs() > 1e-6 {

@@ -518,7 +518,7 @@ fn picture(
             };
             format!(
                 "`{}` needs the camera `{camera}`, which is not there (there is: {there}); \
-             `[cameras]` in sinew.toml or --rename names another one",
+             `[cameras]` in sinew.toml names another one",
                 image.name
             )
         })?;

@@ -129,7 +129,7 @@ pub(super) struct Compare {
     #[arg(long, value_name = "PRECISION")]
     pub(super) precision_b: Option<Precision>,
     /// Frames to compare, spread evenly over the dataset.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) frames: u64,
     /// Print JSON.
     #[arg(long)]
@@ -153,7 +153,7 @@ pub(super) struct Quantize {
     #[arg(long, default_value_t = 0)]
     pub(super) threads: usize,
     /// Frames to measure, and as many others to compare afterwards.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) frames: u64,
     /// Print JSON.
     #[arg(long)]

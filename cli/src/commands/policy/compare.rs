@@ -10,7 +10,7 @@ use crate::failure::usage;
 use anyhow::Result;
 use serde::Serialize;
 use sinew_hardware::Norm;
-use sinew_policies::Policy;
+use sinew_policies::{LoadOptions, Policy};
 use sinew_runtime::JointTarget;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -71,7 +71,12 @@ pub(super) fn compare(args: &Compare) -> Result<()> {
         threads: args.computing.threads,
     };
     let load = |path: &Path, computing: &Computing| {
-        Policy::load(path, computing.options(), recorded.features()).map_err(usage)
+        let options = LoadOptions {
+            // It would put another network in the place of the one that is compared.
+            self_check: false,
+            ..computing.options()
+        };
+        Policy::load(path, options, recorded.features()).map_err(usage)
     };
     let mut a = load(&args.a, &args.computing)?;
     let mut b = load(other, &computing_b)?;

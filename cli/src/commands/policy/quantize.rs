@@ -68,12 +68,12 @@ pub(super) fn quantize(args: &Quantize) -> Result<()> {
         _ => (None, 0),
     };
     let load = |precision| {
-        Policy::load(
-            &args.path,
-            computing(args, precision).options(),
-            recorded.features(),
-        )
-        .map_err(usage)
+        let options = LoadOptions {
+            // It would compute beside what is timed.
+            self_check: false,
+            ..computing(args, precision).options()
+        };
+        Policy::load(&args.path, options, recorded.features()).map_err(usage)
     };
     let (mut floats, mut integers) = (load(Precision::Fp32)?, load(Precision::Int8)?);
     let measured = measure(&mut floats, &mut integers, &recorded, &held_out)?;
