@@ -29,6 +29,8 @@ pub(crate) struct Ran {
     /// Whether the simulated task was done; absent on a real robot.
     pub(crate) success: Option<bool>,
     pub(crate) seconds: f64,
+    /// From the start of the program to the first target that was sent, s.
+    pub(crate) first_action_s: Option<f64>,
     pub(crate) session: SessionReport,
 }
 
@@ -40,6 +42,9 @@ pub(crate) fn run(args: &Run) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&ran)?);
     } else {
         print!("{}", report::table(&ran.session));
+        if let Some(seconds) = ran.first_action_s {
+            println!("first action {seconds:.2} s after the program started");
+        }
         if let Some(success) = ran.success {
             println!(
                 "{} on {}: {} after {:.1} s",
@@ -89,13 +94,16 @@ pub(crate) fn drive(args: &Run, world: Option<World>, stop: StopToken) -> Result
     let seconds = start.elapsed().as_secs_f64();
     let report = session.join();
     monitor.finish();
+    let report = report?;
+    let first_ns = report.control.counters.first_target_ns;
     Ok(Ran {
         policy: name,
         engine,
         strategy,
         success: success?,
         seconds,
-        session: report?,
+        first_action_s: first_ns.map(|ns| ns.saturating_sub(crate::started_ns()) as f64 / 1e9),
+        session: report,
     })
 }
 
