@@ -345,9 +345,13 @@ impl ScriptedPick {
     fn plan_reach(&mut self, state: &TaskState) -> Result<(), PickError> {
         self.attempt += 1;
         self.aim = self.aim_at_cube(state, HOVER_HEIGHT);
+        // A cube looks the same after a quarter turn. The nearest turn is one that a policy can see, too:
+        // whichever way the jaws are off, they turn back.
+        let roll = self.wanted[ARM_DOF - 1];
         let above = self
             .arm
-            .reach_afresh(&self.aim)
+            .reach_turned(&self.aim, roll)
+            .or_else(|| self.arm.reach_afresh(&self.aim))
             .ok_or_else(|| unreachable("reach the cube", &self.aim))?;
         let (from, home) = (self.arm_wanted(), self.arm.home());
         let way = match std::mem::take(&mut self.taken_over) {
