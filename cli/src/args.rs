@@ -287,8 +287,12 @@ pub(crate) struct Record {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LockstepArgs {
     /// Simulate so101-pick in this process as fast as the machine allows, with the scripted operator.
-    /// Episodes that fail are left out.
-    #[arg(long)]
+    /// Episodes that fail are left out. What a bus, a clock or another process is needed for does not go
+    /// with it.
+    #[arg(long, conflicts_with_all = [
+        "port", "sim", "calibration", "bus_rate", "camera_timeout",
+        "view", "topics", "connect", "listen", "domain", "supervisor",
+    ])]
     pub(crate) lockstep: bool,
     /// With --lockstep: size of the cameras' pictures.
     #[arg(long, value_name = "WIDTHxHEIGHT", default_value = "320x240", requires = "lockstep", value_parser = picture_size)]

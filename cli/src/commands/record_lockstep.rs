@@ -12,7 +12,7 @@ use crate::session::Rig;
 use anyhow::{Result, anyhow};
 use sinew_datasets::{ExtraValue, Recorder, Row};
 use sinew_runtime::stop::StopToken;
-use sinew_sim::pick::{DOF, Disturbance, LockstepPick, Observation, ScriptedPick};
+use sinew_sim::pick::{DOF, Disturbance, LockstepPick, Observation, ROBOT, ScriptedPick, WORLD};
 use std::time::Instant;
 
 /// Rows recorded after the operator is done, s, so that a policy learns to stay at home.
@@ -38,6 +38,9 @@ struct Recorded {
 pub(super) fn record(args: &Record, stop: &StopToken) -> Result<()> {
     check(args)?;
     let rig = Rig::load(&args.robot)?;
+    let beginner = args.lockstep.take_over.as_deref();
+    let beginner = beginner.map(|folder| Beginner::new(folder, &rig, args.fps));
+    let beginner = beginner.transpose()?;
     let start = Instant::now();
     let mut world = LockstepPick::new(args.seed, Some(args.lockstep.camera_size)).map_err(usage)?;
     let cameras = world.cameras();
@@ -49,11 +52,9 @@ pub(super) fn record(args: &Record, stop: &StopToken) -> Result<()> {
     } else {
         Recorder::create_with(&args.dataset, &spec, options).map_err(usage)?
     };
-    let beginner = args.lockstep.take_over.as_deref();
-    let beginner = beginner.map(|folder| Beginner::new(folder, &rig, args.fps));
     let mut takes = Takes {
         args,
-        beginner: beginner.transpose()?,
+        beginner,
         rig: &rig,
         operator: ScriptedPick::new(world.task())?,
         world: &mut world,
@@ -92,10 +93,11 @@ fn check(args: &Record) -> Result<()> {
             "--lockstep is faster than a person: it needs --teleop scripted",
         ));
     }
-    if args.robot.port.is_some() || args.robot.sim.is_some() {
-        return Err(usage(
-            "--lockstep simulates in this process: leave out --port and --sim",
-        ));
+    if args.robot.robot != ROBOT {
+        return Err(usage(format!(
+            "--robot {}: --lockstep simulates {WORLD}, which has an {ROBOT}; leave --robot out",
+            args.robot.robot
+        )));
     }
     if !(0.0..=MOST_NOISE).contains(&args.lockstep.noise) {
         return Err(usage(format!(

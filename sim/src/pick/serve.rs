@@ -15,7 +15,9 @@
 //! ```
 //!
 //! The server speaks first; then every request gets one answer. Joints are in LeRobot's units, as
-//! datasets hold them. After an error about a value (an action that is not finite, say) the
+//! datasets hold them; measurements and targets are rounded to the servos' steps, as those of `sinew eval`
+//! and `sinew record --lockstep` are. A success is a task that has been done for 0.5 s, as there too: the
+//! reward is 1 then, and 0 before. After an error about a value (an action that is not finite, say) the
 //! connection goes on; after bytes that are not the protocol it is closed. Only the owner of the
 //! socket file can connect.
 //!
@@ -25,7 +27,7 @@ use super::error::PickError;
 use super::feed::CameraInfo;
 use super::link::server::listen;
 use super::link::{Decoder, protocol, read_message, write_message};
-use super::lockstep::LockstepPick;
+use super::lockstep::{DONE_FOR_S, LockstepPick};
 use super::scene::{DOF, WORLD};
 use serde::{Deserialize, Serialize};
 use sinew_hardware::Units;
@@ -87,9 +89,9 @@ pub enum Answer {
     Observation {
         /// Measured joint positions, LeRobot's units.
         state: Vec<f32>,
-        /// 1 when the task is done now, else 0.
+        /// 1 on success, else 0.
         reward: f32,
-        /// Whether the task is done now.
+        /// Whether the task has been done for [`DONE_FOR_S`].
         success: bool,
         /// Simulated time since the reset, s.
         time_s: f64,
@@ -180,15 +182,15 @@ fn accept(
             }
         };
         threads.retain(|thread| !thread.is_finished());
-        let (units, stop, worlds) = (units.clone(), stop.clone(), worlds.clone());
+        let (units, stop) = (units.clone(), stop.clone());
+        let (slot, others) = Slot::take(&worlds);
         let spawned = std::thread::Builder::new()
             .name("pick-world".to_owned())
             .spawn(move || {
-                let others = worlds.fetch_add(1, Ordering::AcqRel);
+                let _slot = slot;
                 if let Err(error) = serve(stream, camera_size, &units, &stop, others) {
                     tracing::info!(%error, "a client left");
                 }
-                worlds.fetch_sub(1, Ordering::AcqRel);
             });
         match spawned {
             Ok(thread) => threads.push(thread),
@@ -199,6 +201,23 @@ fn accept(
         if thread.join().is_err() {
             tracing::error!("a world's thread panicked");
         }
+    }
+}
+
+/// A client's place among [`MOST_WORLDS`], given back however its thread ends, a panic included.
+struct Slot(Arc<AtomicUsize>);
+
+impl Slot {
+    /// A place, and how many were taken before.
+    fn take(taken: &Arc<AtomicUsize>) -> (Self, usize) {
+        let others = taken.fetch_add(1, Ordering::AcqRel);
+        (Self(taken.clone()), others)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -302,10 +321,11 @@ impl Host<'_> {
         }
         let mut state = vec![0.0; DOF];
         self.units.to_lerobot(&seen.positions, &mut state);
+        let success = self.world.is_done_for(DONE_FOR_S);
         Ok(Answer::Observation {
             state,
-            reward: f32::from(u8::from(seen.state.success)),
-            success: seen.state.success,
+            reward: f32::from(u8::from(success)),
+            success,
             time_s: seen.state.time_s,
         })
     }
@@ -328,5 +348,28 @@ impl Host<'_> {
             return Ok((targets, seconds));
         };
         Err(PickError::Step { problem })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_world_that_panics_gives_its_place_back() {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let (slot, others) = Slot::take(&taken);
+        let (second, before) = Slot::take(&taken);
+        assert_eq!((others, before), (0, 1));
+        let world = std::thread::Builder::new()
+            .name("pick-world".to_owned())
+            .spawn(move || {
+                let _slot = slot;
+                panic!("a defect of this world, as a test wants it");
+            })
+            .unwrap();
+        assert!(world.join().is_err());
+        drop(second);
+        assert_eq!(taken.load(Ordering::Acquire), 0);
     }
 }
