@@ -67,7 +67,10 @@ fn chunk(case: &Case, algebra: Algebra, engine: EngineChoice) -> Vec<f32> {
 /// lerobot's feature map, channel by channel, as tokens.
 fn transposed(map: &[f32], like: &[f32]) -> Vec<f32> {
     assert_eq!(map.len(), like.len());
-    let width = [512, 64].into_iter().find(|w| map.len().is_multiple_of(*w)).unwrap();
+    let width = [512, 64]
+        .into_iter()
+        .find(|w| map.len().is_multiple_of(*w))
+        .unwrap();
     let cells = map.len() / width;
     (0..map.len())
         .map(|i| map[(i % width) * cells + i / width])
