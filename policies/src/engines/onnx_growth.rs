@@ -191,7 +191,7 @@ fn padded(pads: &[i64]) -> usize {
 
 /// By how much at least an image grows; one where some axis shrinks.
 fn stretched(scales: &[f32]) -> usize {
-    if scales.iter().any(|scale| !(*scale >= 1.0)) {
+    if !scales.iter().all(|scale| *scale >= 1.0) {
         return 1;
     }
     // `as` saturates.
