@@ -70,6 +70,7 @@ fn card(changes: &[(&str, Option<&str>)]) -> ModelCard {
         inputs: vec!["x".to_owned()],
         outputs: vec!["y".to_owned()],
         notes,
+        ..ModelCard::default()
     }
 }
 

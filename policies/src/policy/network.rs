@@ -1,6 +1,6 @@
 //! A policy of one ONNX file that `policy.toml` describes.
 
-use super::{LoadOptions, PictureUse, PolicyInfo, does_not_fit, start_chunk};
+use super::{LoadOptions, PictureUse, PolicyInfo, Precision, does_not_fit, start_chunk};
 use crate::decode::{Decoder, NotFinite};
 use crate::encode::{Bound, Part};
 use crate::engine::{Engine, ModelBytes, Tensor};
@@ -33,12 +33,14 @@ impl NetworkPolicy {
     ) -> Result<Self, PolicyError> {
         let manifest = Manifest::read(directory)?;
         check_robot(&manifest, features)?;
+        check_options(&manifest, &options)?;
+        let how = options.engine_options(options.threads.max(1));
         let model = options
             .model_file
             .unwrap_or_else(|| directory.join(&manifest.model_file));
         let bytes = ModelBytes::read(&model)?;
         let manifest = manifest.completed_by(&bytes.card()?)?;
-        let engine = options.engine.open(bytes, options.threads.max(1))?;
+        let engine = how.open_model(bytes)?;
         Self::new(manifest, engine, features)
     }
 
@@ -207,6 +209,23 @@ impl NetworkPolicy {
         }
         Ok(())
     }
+}
+
+/// What is only for checkpoints is refused: to pass it over would run something else than was asked
+/// for.
+fn check_options(manifest: &Manifest, options: &LoadOptions) -> Result<(), PolicyError> {
+    let asked = match (options.precision, &options.recorder) {
+        (Precision::Fp32, None) => return Ok(()),
+        (Precision::Fp32, Some(_)) => "measured for integers".to_owned(),
+        (precision, _) => format!("brought to {precision}"),
+    };
+    Err(PolicyError::Model {
+        path: manifest.path.clone(),
+        problem: format!(
+            "an ONNX file computes in the numbers that it was exported with and cannot be {asked}; \
+             use fp32, or a LeRobot checkpoint"
+        ),
+    })
 }
 
 /// Joints of two robots may have the same names and still move differently.

@@ -5,6 +5,7 @@
 pub(crate) mod checkpoint;
 pub(crate) mod golden;
 pub(crate) mod tiny_act;
+pub(crate) mod tiny_diffusion;
 
 use sinew_policies::{Engine, Features, Manifest, Tensor, TensorInfo};
 use sinew_runtime::JointNames;

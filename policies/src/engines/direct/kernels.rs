@@ -71,6 +71,15 @@ pub(super) struct Linear {
 }
 
 impl Linear {
+    /// Floats of the weights of a layer once they are packed, padding included.
+    pub(super) fn packed(inputs: usize, outputs: usize) -> Option<usize> {
+        let last = match outputs % PANEL {
+            0 => 0,
+            left => panel_width(left),
+        };
+        (outputs / PANEL * PANEL + last).checked_mul(inputs)
+    }
+
     /// Packs weights that `at(output, input)` gives; `bias` is one value an output.
     pub(super) fn pack(
         isa: Isa,

@@ -2,7 +2,9 @@
 
 use super::positions;
 use super::{Algebra, Network};
-use crate::graph::{ConvOptions, DataType, GraphBuilder, GraphError, Value, WeightSource};
+use crate::graph::{
+    Computed, ConvOptions, DataType, GraphBuilder, GraphError, Value, WeightSource,
+};
 use crate::lerobot::attention::{self, EPS};
 use crate::lerobot::features::{ENVIRONMENT, STATE};
 use crate::lerobot::resnet::ResNet;
@@ -13,12 +15,14 @@ pub(super) const ACTIONS: &str = "action";
 
 impl Network {
     /// From a normalised image `image` `[1, c, h, w]` to `tokens` `[cells, width]`.
+    /// Encoders of several sizes share `computed`.
     pub(super) fn encode(
         &self,
         size: &[usize],
         algebra: Algebra,
+        computed: &Computed,
     ) -> Result<GraphBuilder, GraphError> {
-        let mut b = self.builder("act/encode");
+        let mut b = self.builder("act/encode").sharing(computed);
         let shape = [&[1], size].concat();
         let image = b.input("image", DataType::F32, &shape);
         let (tokens, ..) = self.tokens(&mut b, &image, algebra)?;

@@ -2,9 +2,10 @@
 
 use super::history::History;
 use super::{Algebra, Graphs, Lowering, Network, Schedule};
-use crate::engine::{Engine, EngineOptions, Tensor};
+use crate::engine::{Engine, Tensor};
 use crate::error::PolicyError;
 use crate::graph::Graph;
+use crate::lerobot::loading::Opening;
 use crate::lerobot::model::{ActOptions, Model};
 
 /// A diffusion policy: image encoders, conditioning, and one network for all denoising steps.
@@ -55,10 +56,10 @@ impl DiffusionModel {
         network: &Network,
         algebra: Algebra,
         lowering: Lowering,
-        options: &EngineOptions,
+        opening: &Opening,
     ) -> Result<Self, PolicyError> {
         let graphs = network.build(algebra, lowering)?;
-        Self::with_graphs(network, graphs, options)
+        Self::with_graphs(network, graphs, opening)
     }
 
     /// Opens graphs that [`Network::build`] gave.
@@ -68,14 +69,14 @@ impl DiffusionModel {
     pub fn with_graphs(
         network: &Network,
         graphs: Graphs,
-        options: &EngineOptions,
+        opening: &Opening,
     ) -> Result<Self, PolicyError> {
-        let encoders = graphs.encoders.into_iter().map(|graph| options.open(graph));
+        let encoders = graphs.encoders.into_iter().map(|graph| opening.open(graph));
         let encoders = encoders.collect::<Result<Vec<_>, _>>()?;
         let conditioning = match (graphs.steps, graphs.condition) {
             (Some(steps), Some(condition)) => Conditioning::Terms {
-                steps: step_terms(network, steps, options)?,
-                engine: options.open(condition)?,
+                steps: step_terms(network, steps, opening)?,
+                engine: opening.open(condition)?,
                 observations: [Tensor::zeros(&[1, network.conditioning()])],
                 film: [Tensor::default()],
             },
@@ -83,7 +84,7 @@ impl DiffusionModel {
                 codes: network.codes(),
             },
         };
-        let unet = options.open(graphs.unet)?;
+        let unet = opening.open(graphs.unet)?;
         let shape = |info: &crate::engine::TensorInfo| {
             let sizes = info.shape.iter().map(|dim| dim.unwrap_or(1));
             Tensor::zeros(&sizes.collect::<Vec<_>>())
@@ -200,12 +201,8 @@ impl DiffusionModel {
 }
 
 /// The part of each time step in the FiLM terms. The engine is not kept.
-fn step_terms(
-    network: &Network,
-    graph: Graph,
-    options: &EngineOptions,
-) -> Result<Vec<f32>, PolicyError> {
-    let mut engine = options.open(graph)?;
+fn step_terms(network: &Network, graph: Graph, opening: &Opening) -> Result<Vec<f32>, PolicyError> {
+    let mut engine = opening.open(graph)?;
     let shape = vec![
         network.schedule.len(),
         network.config.diffusion_step_embed_dim,
