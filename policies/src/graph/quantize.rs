@@ -113,7 +113,7 @@ fn is_layer(node: &Node, constants: &[usize]) -> bool {
 }
 
 /// The graph with integer layers. Values without a range in `calibration` stay floats: see
-/// [`without_range`].
+/// `without_range`.
 pub fn quantize(graph: &Graph, calibration: &Calibration, weights: WeightRange) -> Graph {
     let empty = BTreeMap::new();
     let ranges = calibration.ranges.get(graph.name()).unwrap_or(&empty);

@@ -2,10 +2,10 @@
 //!
 //! What a general engine spends on such a network is mostly not arithmetic: it allocates, looks up
 //! and dispatches. Here the graph becomes a list of steps over buffers that are there beforehand
-//! ([`plan`]), with weights laid out for one straight read ([`kernels`]). Networks with any other
+//! (`plan`), with weights laid out for one straight read (`kernels`). Networks with any other
 //! operator, open axes or more than one row are not taken.
 //!
-//! The result is used only after it has been compared with the general engine's ([`checked`]).
+//! The result is used only after it has been compared with the general engine's (`checked`).
 
 mod checked;
 mod graph;

@@ -1,8 +1,8 @@
 //! ACT: action chunking with transformers.
 //!
-//! Two graphs share the checkpoint's weights. [`Network::encode`] takes one camera's image to
-//! tokens, whenever that camera has a new one; [`Network::act`] takes all tokens and the newest
-//! state to a chunk. [`Network::whole`] is both in one, for a file that other programs run.
+//! Two graphs share the checkpoint's weights. `Network::encode` takes one camera's image to
+//! tokens, whenever that camera has a new one; `Network::act` takes all tokens and the newest
+//! state to a chunk. `Network::whole` is both in one, for a file that other programs run.
 //!
 //! The encoder of the variational training (`model.vae_encoder…`) is not part of inference: the
 //! latent input is zero.
