@@ -31,7 +31,9 @@ class Side:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         except OSError as error:
             raise Missing(f"{name} does not start: {error}") from error
-        self.ready = self.process.stdout.readline().split()
+        # Libraries may greet on the same channel.
+        lines = (line.split() for line in self.process.stdout)
+        self.ready = next((words for words in lines if words[:1] == ["ready"]), [])
         if self.ready[:1] != ["ready"]:
             self.process.kill()
             code = self.process.wait()

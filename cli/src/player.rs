@@ -70,9 +70,9 @@ impl Loaded {
         strategy: &StrategyArgs,
         features: Features,
     ) -> Result<Self> {
-        let mut policy = Policy::load(directory, options, features).map_err(usage)?;
-        // What cannot run shows before the arm is switched on.
-        policy.warmup()?;
+        // Not warmed up: the arm is switched on by the first target, so that the first real answer shows what
+        // cannot run just as early, and the first action comes sooner by one inference.
+        let policy = Policy::load(directory, options, features).map_err(usage)?;
         let info = policy.info();
         let chunks = ChunkUse {
             chunk: info.chunk_size,
