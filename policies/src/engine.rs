@@ -167,6 +167,9 @@ pub struct EngineOptions {
     /// Whether weights of matrix products may be laid out anew at load. Faster for products with few
     /// rows, at the price of a second copy of those weights.
     pub prepack: bool,
+    /// How the [`direct`] engine keeps weights. [`Weights::Bf16`](direct::Weights::Bf16) is an error for a
+    /// model file that this engine does not take: others have no such numbers.
+    pub weights: direct::Weights,
 }
 
 impl Default for EngineOptions {
@@ -177,6 +180,7 @@ impl Default for EngineOptions {
             provider: Provider::Cpu,
             optimise: true,
             prepack: false,
+            weights: direct::Weights::F32,
         }
     }
 }
@@ -211,12 +215,24 @@ impl EngineOptions {
         };
         let general = match self.resolve()? {
             None if self.provider != Provider::Cpu => return Err(self.only_ort()),
-            None => opened_rten(path, || rten::RtenEngine::load(bytes, self.threads)),
+            None => opened_rten(path.clone(), || rten::RtenEngine::load(bytes, self.threads)),
             Some(environment) => opened_ort(&path, self.provider, || {
                 ort::OrtEngine::load(&environment, &bytes, self)
             }),
         }?;
-        Ok(direct::with_fast_path(general, copy.as_deref()))
+        let taken = match copy {
+            Some(model) => direct::with_fast_path(general, self.weights, &model),
+            None => Err(general),
+        };
+        match (taken, self.weights) {
+            (Ok(engine), _) | (Err(engine), direct::Weights::F32) => Ok(engine),
+            (Err(_), direct::Weights::Bf16) => Err(PolicyError::Model {
+                path,
+                problem: "only small fully connected networks can be brought to fp16, on the processor and with \
+                          the engine auto; use fp32"
+                    .to_owned(),
+            }),
+        }
     }
 
     /// RTen knows no provider.

@@ -3,7 +3,10 @@
 mod support;
 
 use sinew_policies::graph::quantize::Recorder;
-use sinew_policies::{EngineChoice, LoadOptions, Policy, PolicyError, Precision, Provider};
+use sinew_policies::{
+    EngineChoice, LoadOptions, Policy, PolicyError, PolicyInput, Precision, Provider,
+};
+use sinew_runtime::JointState;
 use support::{TWO_JOINTS, features, matmul_model, with_ort_library};
 
 fn load(options: LoadOptions) -> Result<Policy, PolicyError> {
@@ -32,6 +35,26 @@ fn an_onnx_file_keeps_its_precision() {
     };
     let error = load(options).unwrap_err().to_string();
     assert!(error.contains("checkpoint"), "{error}");
+}
+
+#[test]
+fn a_small_network_runs_with_sixteen_bit_weights() {
+    let options = LoadOptions {
+        precision: Precision::Fp16,
+        engine: EngineChoice::Auto,
+        ..LoadOptions::default()
+    };
+    let mut policy = load(options).unwrap();
+    let state = JointState {
+        len: 2,
+        position: [0.25; sinew_runtime::MAX_JOINTS],
+        ..JointState::default()
+    };
+    let mut chunk = Vec::new();
+    for _ in 0..6 {
+        policy.infer(&PolicyInput::new(&state), &mut chunk).unwrap();
+    }
+    assert_eq!(policy.engine_name(), "direct");
 }
 
 #[test]

@@ -18,8 +18,12 @@ fn new(seed: u64) -> LeggedWalk {
 }
 
 fn walk(seed: u64, command: [f64; 3], seconds: f64) -> LeggedWalk {
+    walk_on("rten", seed, command, seconds)
+}
+
+fn walk_on(engine: &str, seed: u64, command: [f64; 3], seconds: f64) -> LeggedWalk {
     let mut walk = new(seed);
-    let mut policy = policy("go2", "rten", "go2", walk.joint_names());
+    let mut policy = policy("go2", engine, "go2", walk.joint_names());
     walk.set_command(command);
     walk.run(seconds, steps(&mut policy)).unwrap();
     walk
@@ -46,6 +50,14 @@ fn ten_seconds_at_0_6_m_per_s_end_upright_and_far_away() {
     );
     let pixels = keep_picture(&walk, "go2_after_10_s");
     assert!(pixels.iter().any(|&p| p > 50), "the picture is not black");
+}
+
+#[test]
+fn sixteen_bit_weights_walk_as_far() {
+    let walk = walk_on("fp16", 1, [0.6, 0.0, 0.0], 10.0);
+    let [x, y, _] = walk.base_position();
+    println!("walked to ({x:.2}, {y:.2})");
+    assert!(walk.upright() && x > 4.5 && y.abs() < 1.0, "({x}, {y})");
 }
 
 #[test]

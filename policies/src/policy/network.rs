@@ -3,7 +3,8 @@
 use super::{LoadOptions, PictureUse, PolicyInfo, Precision, does_not_fit, start_chunk};
 use crate::decode::{Decoder, NotFinite};
 use crate::encode::{Bound, Part};
-use crate::engine::{Engine, ModelBytes, Tensor};
+use crate::engine::{Engine, EngineOptions, ModelBytes, Tensor};
+use crate::engines::direct::Weights;
 use crate::error::PolicyError;
 use crate::features::{Features, PolicyInput};
 use crate::fit;
@@ -34,7 +35,13 @@ impl NetworkPolicy {
         let manifest = Manifest::read(directory)?;
         check_robot(&manifest, features)?;
         check_options(&manifest, &options)?;
-        let how = options.engine_options(options.threads.max(1));
+        let how = EngineOptions {
+            weights: match options.precision {
+                Precision::Fp16 => Weights::Bf16,
+                _ => Weights::F32,
+            },
+            ..options.engine_options(options.threads.max(1))
+        };
         let model = options
             .model_file
             .unwrap_or_else(|| directory.join(&manifest.model_file));
@@ -215,15 +222,15 @@ impl NetworkPolicy {
 /// for.
 fn check_options(manifest: &Manifest, options: &LoadOptions) -> Result<(), PolicyError> {
     let asked = match (options.precision, &options.recorder) {
-        (Precision::Fp32, None) => return Ok(()),
-        (Precision::Fp32, Some(_)) => "measured for integers".to_owned(),
-        (precision, _) => format!("brought to {precision}"),
+        (Precision::Fp32 | Precision::Fp16, None) => return Ok(()),
+        (Precision::Fp32 | Precision::Fp16, Some(_)) => "measured for integers".to_owned(),
+        (Precision::Int8, _) => "brought to int8".to_owned(),
     };
     Err(PolicyError::Model {
         path: manifest.path.clone(),
         problem: format!(
             "an ONNX file computes in the numbers that it was exported with and cannot be {asked}; \
-             use fp32, or a LeRobot checkpoint"
+             use fp32, fp16 for a small network, or a LeRobot checkpoint"
         ),
     })
 }
