@@ -158,6 +158,12 @@ pub fn load(
     checkpoint: &Arc<Checkpoint>,
     opening: &Opening,
 ) -> Result<Box<dyn Model>, PolicyError> {
+    let model = open(checkpoint, opening)?;
+    checkpoint.weights.release_pages();
+    Ok(model)
+}
+
+fn open(checkpoint: &Arc<Checkpoint>, opening: &Opening) -> Result<Box<dyn Model>, PolicyError> {
     match &checkpoint.config.architecture {
         Architecture::Act(_) => {
             let mut opening = opening.clone();

@@ -87,6 +87,26 @@ impl Weights {
         Self::open_files(&[path.to_owned()])
     }
 
+    /// Gives the memory of all pages back: those that are used where they lie are read again when they are
+    /// touched, from the system's file cache. What was only read to make something else of it (folded,
+    /// rounded to integers) then no longer counts as this process's memory.
+    pub(super) fn release_pages(&self) {
+        #[cfg(unix)]
+        for file in &self.files {
+            // SAFETY: the mapping is of a file and never written to, so that its pages come back as they were.
+            let released = unsafe {
+                file.bytes
+                    .unchecked_advise(memmap2::UncheckedAdvice::DontNeed)
+            };
+            if let Err(problem) = released {
+                tracing::debug!(
+                    "{}: its pages stay in memory: {problem}",
+                    file.path.display()
+                );
+            }
+        }
+    }
+
     /// No weights at all: the state of a step that has none.
     pub(super) fn none() -> Self {
         Self {
