@@ -22,7 +22,7 @@ const WRIST_ROLL: usize = DOF - 2;
 /// How far the jaws come down turned from how the operator wants them, at most, as a multiple of the noise. A
 /// policy cannot always see which way to turn them; jaws that are 30° off still catch the cube, which turns
 /// between them, if only they come down.
-const TURN: f64 = 8.0;
+const TURN: f64 = 6.0;
 
 /// First-order filtered white noise, one value a joint, of a standard deviation drawn for the
 /// episode: some episodes are clean, some rough. The wrist is turned besides, until the cube is held.
@@ -58,7 +58,12 @@ impl Disturbance {
     /// The noise of the next tick, rad, while the operator is in `phase`.
     pub fn next(&mut self, phase: Phase) -> [f64; DOF] {
         let scale = match phase {
-            Phase::Reach | Phase::Carry | Phase::Retreat | Phase::Home | Phase::Ready => 1.0,
+            Phase::Reach
+            | Phase::Align
+            | Phase::Carry
+            | Phase::Retreat
+            | Phase::Home
+            | Phase::Ready => 1.0,
             _ => CAREFUL,
         };
         for joint in 0..DOF {
@@ -84,7 +89,12 @@ impl Disturbance {
 fn grasping(phase: Phase) -> bool {
     matches!(
         phase,
-        Phase::Reach | Phase::Descend | Phase::Settle | Phase::Close | Phase::Squeeze
+        Phase::Reach
+            | Phase::Align
+            | Phase::Descend
+            | Phase::Settle
+            | Phase::Close
+            | Phase::Squeeze
     )
 }
 
@@ -110,9 +120,31 @@ mod tests {
         let largest = |phase| {
             let mut noise = Disturbance::new(3, 0.05, 30.0);
             (0..200)
-                .flat_map(|_| noise.next(phase))
+                .flat_map(|_| noise.next(phase)[..WRIST_ROLL].to_vec())
                 .fold(0.0, |a: f64, b| a.max(b.abs()))
         };
         assert!(largest(Phase::Close) < 0.4 * largest(Phase::Reach));
+    }
+
+    #[test]
+    fn the_wrist_is_turned_until_the_cube_is_held() {
+        let mut most = 0.0f64;
+        for seed in 0..50 {
+            let mut noise = Disturbance::new(seed, 0.05, 30.0);
+            let mean = |noise: &mut Disturbance, phase| {
+                let values = (0..300).map(|_| noise.next(phase)[WRIST_ROLL]).skip(100);
+                values.sum::<f64>() / 200.0
+            };
+            let reaching = mean(&mut noise, Phase::Reach);
+            assert!(
+                (reaching - noise.turn).abs() < 0.08,
+                "{reaching} {}",
+                noise.turn
+            );
+            let carrying = mean(&mut noise, Phase::Carry);
+            assert!(carrying.abs() < 0.08, "{carrying}");
+            most = most.max(reaching.abs());
+        }
+        assert!(most > 0.2 && most < TURN * 0.05 + 0.08, "{most}");
     }
 }

@@ -28,10 +28,19 @@ const LONGEST_STEP: f64 = 0.3;
 pub struct Aim {
     /// Where the tool point should be, m, arm base frame.
     pub point: Point3<f64>,
-    /// Direction in which the jaws close, rad about the vertical; quarter turns do not matter.
-    pub yaw: f64,
+    /// How the gripper is turned about its own axis.
+    pub turn: Turn,
     /// The tool point in the gripper's frame, m.
     pub tool: Point3<f64>,
+}
+
+/// How the gripper is turned about its own axis.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Turn {
+    /// The jaws close in this direction, rad about the vertical; quarter turns do not matter.
+    Jaws(f64),
+    /// The wrist's joint is there, rad.
+    Wrist(f64),
 }
 
 /// The arm's geometry and limits.
@@ -98,13 +107,8 @@ impl Arm {
         TILTS.iter().find_map(|&tilt| self.solve(aim, tilt, start))
     }
 
-    /// As [`Arm::reach`], starting from a bent arm that faces the point.
-    pub fn reach_afresh(&self, aim: &Aim) -> Option<[f64; ARM_DOF]> {
-        self.reach_turned(aim, 0.0)
-    }
-
-    /// As [`Arm::reach_afresh`], with the wrist at `roll` rad: of the quarter turns that fit, the
-    /// nearest is found.
+    /// As [`Arm::reach`], starting from a bent arm that faces the point, with the wrist at `roll` rad: of the
+    /// quarter turns that fit, the nearest is found.
     pub fn reach_turned(&self, aim: &Aim, roll: f64) -> Option<[f64; ARM_DOF]> {
         let pan = -f64::atan2(aim.point.y, aim.point.x - PAN_AXIS_X);
         self.reach(aim, &[pan, -0.3, 0.5, 1.2, roll])
@@ -162,8 +166,13 @@ impl Arm {
         let outwards = Vector3::new(origin.x - PAN_AXIS_X, origin.y, 0.0).normalize();
         let tilted = f64::atan2(approach.dot(&outwards), -approach.z) - tilt;
         let quarter = std::f64::consts::FRAC_PI_2;
-        let turned = f64::atan2(closing.y, closing.x) - aim.yaw;
-        let turned = (turned + quarter / 2.0).rem_euclid(quarter) - quarter / 2.0;
+        let turned = match aim.turn {
+            Turn::Jaws(yaw) => {
+                let off = f64::atan2(closing.y, closing.x) - yaw;
+                (off + quarter / 2.0).rem_euclid(quarter) - quarter / 2.0
+            }
+            Turn::Wrist(roll) => q[ARM_DOF - 1] - roll,
+        };
         Vector5::new(
             miss.x,
             miss.y,
@@ -219,10 +228,10 @@ mod tests {
                         let point = Point3::new(PAN_AXIS_X + radius * cos, radius * sin, z);
                         let aim = Aim {
                             point,
-                            yaw,
+                            turn: Turn::Jaws(yaw),
                             tool: Point3::new(0.0125, 0.0, -0.094),
                         };
-                        let q = arm.reach_afresh(&aim).unwrap();
+                        let q = arm.reach_turned(&aim, 0.0).unwrap();
                         assert!((arm.gripper(&q) * aim.tool - point).norm() < 1e-3);
                     }
                 }
@@ -235,9 +244,9 @@ mod tests {
         let (_, arm) = arm();
         let aim = Aim {
             point: Point3::new(0.6, 0.0, 0.02),
-            yaw: 0.0,
+            turn: Turn::Wrist(0.0),
             tool: Point3::new(0.0125, 0.0, -0.094),
         };
-        assert!(arm.reach_afresh(&aim).is_none());
+        assert!(arm.reach_turned(&aim, 0.0).is_none());
     }
 }

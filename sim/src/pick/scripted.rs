@@ -2,7 +2,7 @@
 //! person would. It stands where a leader arm stands, and returns one joint target a tick.
 
 use super::error::PickError;
-use super::reach::{ARM_DOF, Aim, Arm};
+use super::reach::{ARM_DOF, Aim, Arm, Turn};
 use super::scene::{CUBE_EDGE, DOF};
 use super::task::{PickTask, TaskState};
 use nalgebra::Point3;
@@ -47,8 +47,10 @@ const LONGEST_TICK_S: f64 = 0.1;
 pub enum Phase {
     /// Moving to the home pose first, because the arm was found elsewhere.
     Ready,
-    /// Moving above the cube, jaws opening.
+    /// Moving above the cube, jaws opening, the wrist not turning.
     Reach,
+    /// Turning the jaws to the cube's faces.
+    Align,
     /// Coming down on the cube.
     Descend,
     /// Waiting until the arm is still.
@@ -88,7 +90,7 @@ impl Phase {
             Self::Close => 1.2,
             Self::Lower => 0.9,
             Self::Squeeze => 0.15,
-            Self::Lift => 0.8,
+            Self::Align | Self::Lift => 0.8,
             Self::Carry | Self::Home => 1.4,
             Self::Release => 0.5,
             Self::Retreat => 0.7,
@@ -148,7 +150,7 @@ impl ScriptedPick {
             sag: [0.0; ARM_DOF],
             aim: Aim {
                 point: Point3::origin(),
-                yaw: 0.0,
+                turn: Turn::Wrist(0.0),
                 tool: Point3::from(OPEN_TOOL),
             },
             attempt: 0,
@@ -258,7 +260,8 @@ impl ScriptedPick {
     fn next_phase(&mut self, measured: &[f64; DOF], state: &TaskState) -> Result<(), PickError> {
         match self.phase {
             Phase::Ready => self.plan_reach(state)?,
-            Phase::Reach => self.plan_descend(state)?,
+            Phase::Reach => self.plan_align(measured, state)?,
+            Phase::Align => self.plan_descend(state)?,
             Phase::Descend => self.hold(Phase::Settle),
             Phase::Settle => {
                 self.hold(Phase::Close);
@@ -344,14 +347,11 @@ impl ScriptedPick {
 
     fn plan_reach(&mut self, state: &TaskState) -> Result<(), PickError> {
         self.attempt += 1;
-        self.aim = self.aim_at_cube(state, HOVER_HEIGHT);
-        // A cube looks the same after a quarter turn. The nearest turn is one that a policy can see, too:
-        // whichever way the jaws are off, they turn back.
         let roll = self.wanted[ARM_DOF - 1];
+        self.aim = aim_at_cube(state, Turn::Wrist(roll));
         let above = self
             .arm
             .reach_turned(&self.aim, roll)
-            .or_else(|| self.arm.reach_afresh(&self.aim))
             .ok_or_else(|| unreachable("reach the cube", &self.aim))?;
         let (from, home) = (self.arm_wanted(), self.arm.home());
         let way = match std::mem::take(&mut self.taken_over) {
@@ -365,9 +365,23 @@ impl ScriptedPick {
         Ok(())
     }
 
+    /// Turns the jaws above the cube. How it lies can be seen from there and from nowhere else, and of the
+    /// quarter turns, after which a cube looks the same, the nearest is taken: a policy that learns from this
+    /// sees what decides.
+    fn plan_align(&mut self, measured: &[f64; DOF], state: &TaskState) -> Result<(), PickError> {
+        self.aim = aim_at_cube(state, Turn::Jaws(state.cube_yaw()));
+        let turned = self
+            .arm
+            .reach_turned(&self.aim, measured[ARM_DOF - 1])
+            .or_else(|| self.arm.reach_turned(&self.aim, 0.0))
+            .ok_or_else(|| unreachable("turn above the cube", &self.aim))?;
+        self.start(Phase::Align, vec![turned], OPEN);
+        Ok(())
+    }
+
     /// Looks again before going down: the cube may have been pushed since.
     fn plan_descend(&mut self, state: &TaskState) -> Result<(), PickError> {
-        self.aim = self.aim_at_cube(state, HOVER_HEIGHT);
+        self.aim = aim_at_cube(state, Turn::Jaws(state.cube_yaw()));
         self.plan_line(Phase::Descend, GRASP_HEIGHT, OPEN)
     }
 
@@ -383,34 +397,20 @@ impl ScriptedPick {
         Ok(())
     }
 
-    /// Above the zone with the cube's centre, wherever in the jaws it was caught, turned so that
-    /// the arm has to move least.
+    /// Above the zone with the cube's centre, wherever in the jaws it was caught. The wrist stays as it is.
     fn plan_carry(&mut self, measured: &[f64; DOF], state: &TaskState) -> Result<(), PickError> {
         let held = std::array::from_fn(|i| measured[i]);
         let tool = self.arm.gripper(&held).inverse() * Point3::from(state.cube_position);
-        let point = Point3::new(state.zone[0], state.zone[1], HOVER_HEIGHT);
-        let from = self.arm_wanted();
-        let far = |q: &[f64; ARM_DOF]| {
-            q.iter()
-                .zip(from)
-                .map(|(a, b)| (a - b).abs())
-                .fold(0.0, f64::max)
-        };
-        let best = (-4..4)
-            .map(|i| Aim {
-                point,
-                yaw: f64::from(i) * std::f64::consts::PI / 16.0,
-                tool,
-            })
-            .filter_map(|aim| Some((aim, self.arm.reach_afresh(&aim)?)))
-            .min_by(|a, b| far(&a.1).total_cmp(&far(&b.1)));
-        let aim = Aim {
-            point,
-            yaw: 0.0,
+        let roll = self.wanted[ARM_DOF - 1];
+        self.aim = Aim {
+            point: Point3::new(state.zone[0], state.zone[1], HOVER_HEIGHT),
+            turn: Turn::Wrist(roll),
             tool,
         };
-        let (aim, above) = best.ok_or_else(|| unreachable("carry the cube to the zone", &aim))?;
-        self.aim = aim;
+        let above = self
+            .arm
+            .reach_turned(&self.aim, roll)
+            .ok_or_else(|| unreachable("carry the cube to the zone", &self.aim))?;
         self.start(Phase::Carry, vec![above], self.wanted[ARM_DOF]);
         Ok(())
     }
@@ -424,17 +424,18 @@ impl ScriptedPick {
         self.phase = phase;
     }
 
-    fn aim_at_cube(&self, state: &TaskState, height: f64) -> Aim {
-        let [x, y, _] = state.cube_position;
-        Aim {
-            point: Point3::new(x, y, height),
-            yaw: state.cube_yaw(),
-            tool: Point3::from(OPEN_TOOL),
-        }
-    }
-
     fn arm_wanted(&self) -> [f64; ARM_DOF] {
         std::array::from_fn(|i| self.wanted[i])
+    }
+}
+
+/// Above the cube.
+fn aim_at_cube(state: &TaskState, turn: Turn) -> Aim {
+    let [x, y, _] = state.cube_position;
+    Aim {
+        point: Point3::new(x, y, HOVER_HEIGHT),
+        turn,
+        tool: Point3::from(OPEN_TOOL),
     }
 }
 
