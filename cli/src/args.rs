@@ -136,7 +136,7 @@ pub(crate) struct Demo {
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// Folder of the policy.
-    #[arg(long, default_value = "policies/demo/so101-pick")]
+    #[arg(long, default_value = "policies/trained/so101-pick-act")]
     pub(crate) policy: PathBuf,
     /// Inference engine: auto, rten or ort.
     #[arg(long, default_value = "auto")]
