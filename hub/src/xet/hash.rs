@@ -1,6 +1,7 @@
 //! The 32-byte hashes that name chunks, xorbs and files.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
@@ -13,7 +14,8 @@ const WORD: usize = 8;
 /// A hash of chunk, inner node, xorb or file.
 ///
 /// Printed as four little-endian 64-bit numbers, so that the bytes of each eight appear reversed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+/// Ordered as it is printed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Hash([u8; 32]);
 
 /// Text that is no hash.
@@ -27,6 +29,8 @@ pub struct NotAHash {
 impl Hash {
     /// The hash of nothing, which also marks what is absent.
     pub const ZERO: Self = Self([0; 32]);
+    /// What ends a section of a shard; never the hash of anything.
+    pub(crate) const BOOKEND: Self = Self([0xFF; 32]);
 
     /// From the bytes as they are stored in xorbs and shards.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
@@ -49,6 +53,12 @@ impl Hash {
         swap_words(self.0)
     }
 
+    /// The first word, by which lookup tables are sorted.
+    pub(crate) const fn prefix(&self) -> u64 {
+        let b = &self.0;
+        u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])
+    }
+
     /// The fourth word modulo `n`, by which nodes are grouped and chunks are chosen; 0 for `n` = 0.
     pub(crate) const fn modulo(&self, n: u64) -> u64 {
         let b = &self.0;
@@ -69,6 +79,18 @@ const fn swap_words(bytes: [u8; 32]) -> [u8; 32] {
         i += 1;
     }
     swapped
+}
+
+impl Ord for Hash {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.to_digest().cmp(&other.to_digest())
+    }
+}
+
+impl PartialOrd for Hash {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl fmt::Display for Hash {
@@ -180,6 +202,12 @@ mod tests {
             prop_assert_eq!(hash.to_string().parse(), Ok(hash));
             let json = serde_json::to_string(&hash).unwrap();
             prop_assert_eq!(serde_json::from_str::<Hash>(&json).unwrap(), hash);
+        }
+
+        #[test]
+        fn the_order_is_that_of_the_text(a: [u8; 32], b: [u8; 32]) {
+            let (a, b) = (Hash::from_bytes(a), Hash::from_bytes(b));
+            prop_assert_eq!(a.cmp(&b), a.to_string().cmp(&b.to_string()));
         }
 
         #[test]

@@ -1,8 +1,24 @@
 //! Xet's formats: chunks, hashes, xorbs, shards and reconstructions.
 //!
-//! Pure functions on bytes and plain data. Read first: `hash.rs`, then `chunking.rs`.
-//! Source of every constant: Xet's specification, version 1.1.0.
+//! A file is cut into chunks (`chunking.rs`), each named by its hash (`merkle.rs`); chunks that nobody
+//! has yet are packed into xorbs (`xorb/`), and a shard (`shard/`) says which chunks of which xorbs make
+//! the file. Whoever wants it back asks for its reconstruction (`reconstruction.rs`). All of it is
+//! functions on bytes and plain data: no disk, no network, no clock.
+//!
+//! Read first: `hash.rs`, then `chunking.rs`, then `xorb/table.rs`. Source of constants and layouts: Xet's
+//! specification, version 1.1.0; `hub/oracle/` compares with Hugging Face's own implementation.
 
+mod chunking;
+mod compress;
+mod error;
 mod hash;
+mod merkle;
+pub mod xorb;
 
+pub use chunking::{Chunker, Cutter, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, TARGET_CHUNK_BYTES};
+pub use compress::{Compression, Scheme};
+pub use error::{XetError, XetResult};
 pub use hash::{HASH_TEXT_LEN, Hash, NotAHash};
+pub use merkle::{
+    Tree, chunk_hash, file_hash, is_dedup_eligible, range_hash, shielded_hash, xorb_hash,
+};
