@@ -1,0 +1,43 @@
+//! The audit log: what was written, by whom, with which token. Rows are only ever added.
+
+use crate::accounts::Caller;
+use crate::db::{Db, new_id, now_ms};
+use crate::error::Result;
+use sqlx::{Any, Transaction};
+
+/// What happened, in the words of Hugging Face's audit log where it has one.
+pub(crate) struct Event<'a> {
+    pub action: &'static str,
+    /// A repository or an account, by name.
+    pub target: &'a str,
+    pub detail: String,
+}
+
+/// Notes an event in the transaction that does it, so that neither is there without the other.
+pub(crate) async fn note(
+    transaction: &mut Transaction<'static, Any>,
+    caller: &Caller,
+    event: Event<'_>,
+) -> Result<()> {
+    insert(caller, event).execute(&mut **transaction).await?;
+    Ok(())
+}
+
+/// Notes an event that changed nothing in the database.
+pub(crate) async fn note_alone(db: &Db, caller: &Caller, event: Event<'_>) -> Result<()> {
+    insert(caller, event).execute(db.pool()).await?;
+    Ok(())
+}
+
+fn insert(caller: &Caller, event: Event<'_>) -> sqlx::query::Query<'static, Any, sqlx::any::AnyArguments> {
+    sqlx::query(
+        "INSERT INTO audit (id, at_ms, actor, token, action, target, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(new_id())
+    .bind(now_ms())
+    .bind(caller.user.name.clone())
+    .bind(caller.token_id.clone())
+    .bind(event.action.to_owned())
+    .bind(event.target.to_owned())
+    .bind(event.detail)
+}

@@ -1,0 +1,149 @@
+//! The server: routes by area, and what every route needs from whoever calls it.
+//!
+//! A request's path: [`access`] finds the route in the table, asks who calls, which repository is meant and
+//! whether that right is there → the handler of an area → [`reply`] turns results into what clients understand.
+
+mod access;
+mod commits;
+mod identity;
+mod info;
+mod lfs;
+mod lifecycle;
+mod links;
+mod refs;
+mod reply;
+mod resolve;
+mod routes;
+mod tree;
+mod upload;
+mod xet;
+
+use crate::accounts;
+use crate::accounts::tokens;
+use crate::db::Db;
+use crate::error::{Error, Result};
+use crate::objects::Objects;
+use axum::Router;
+use links::Keys;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+/// Where a hub keeps its data and how it is reached.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `sqlite:///path/hub.db?mode=rwc` or `postgres://…`.
+    pub database: String,
+    /// A folder, or `s3://bucket/prefix`.
+    pub objects: String,
+    /// Where unchecked uploads lie; by default in the folder of the objects.
+    pub spool: Option<PathBuf>,
+    /// The address that clients use, without a slash at the end. By default the one that they asked for.
+    pub public_url: Option<String>,
+}
+
+impl Options {
+    /// SQLite and objects in one folder.
+    pub fn in_folder(folder: &std::path::Path) -> Self {
+        Self {
+            database: format!("sqlite://{}?mode=rwc", folder.join("hub.db").display()),
+            objects: folder.join("objects").display().to_string(),
+            spool: None,
+            public_url: None,
+        }
+    }
+}
+
+/// A hub: one of possibly several processes on the same database and object store.
+#[derive(Debug)]
+pub struct Hub {
+    pub(crate) db: Db,
+    pub(crate) objects: Objects,
+    pub(crate) keys: Keys,
+    public_url: Option<String>,
+    /// How many requests with large bodies or heavy checks run at once; others wait with their bodies unread.
+    pub(crate) heavy: Arc<Semaphore>,
+}
+
+impl Hub {
+    /// Opens or makes a hub.
+    ///
+    /// # Errors
+    /// When the database or the object store cannot be used.
+    pub async fn open(options: &Options) -> Result<Arc<Self>> {
+        if let Some(path) = options.database.strip_prefix("sqlite://") {
+            let path = path.split('?').next().unwrap_or(path);
+            if let Some(folder) = std::path::Path::new(path).parent() {
+                std::fs::create_dir_all(folder)
+                    .map_err(Error::io(format!("make {}", folder.display())))?;
+            }
+        }
+        let db = Db::open(&options.database).await?;
+        let objects = Objects::open(&options.objects, options.spool.as_deref())?;
+        let keys = Keys::load(&db).await?;
+        Ok(Arc::new(Self {
+            db,
+            objects,
+            keys,
+            public_url: options.public_url.clone(),
+            heavy: Arc::new(Semaphore::new(4)),
+        }))
+    }
+
+    /// The database, for administration.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Creates the first administrator on an empty hub and returns their token; `None` when there are accounts.
+    ///
+    /// # Errors
+    /// When the database fails or the name cannot be used.
+    pub async fn first_admin(&self, name: &str) -> Result<Option<String>> {
+        let any: Option<(String,)> = sqlx::query_as("SELECT id FROM accounts LIMIT 1")
+            .fetch_optional(self.db.pool())
+            .await?;
+        if any.is_some() {
+            return Ok(None);
+        }
+        let admin = accounts::create_user(&self.db, name, None, true).await?;
+        let token = accounts::NewToken {
+            name: "first".to_owned(),
+            role: accounts::TokenRole::Write,
+            expires_ms: None,
+            grants: Vec::new(),
+        };
+        tokens::create(&self.db, &admin, &token).await.map(Some)
+    }
+
+    /// All routes.
+    pub fn router(self: &Arc<Self>) -> Router {
+        routes::router(self)
+    }
+
+    /// Serves until `stop` is done; requests that have begun are finished.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<()> {
+        axum::serve(listener, self.router())
+            .with_graceful_shutdown(stop)
+            .await
+            .map_err(Error::io("serve"))?;
+        self.db.close().await;
+        Ok(())
+    }
+}
+
+/// Waits for a place among the requests that may use much memory or many processor seconds.
+async fn heavy(hub: &Hub) -> Result<tokio::sync::OwnedSemaphorePermit> {
+    Arc::clone(&hub.heavy)
+        .acquire_owned()
+        .await
+        .map_err(|_| Error::refused(503, "the hub is shutting down; try again"))
+}
