@@ -164,30 +164,26 @@ const fn group_len(len: usize, first: usize) -> usize {
     (len + GROUPS - 1 - first) / GROUPS
 }
 
-/// Whether the bytes of some weight are unlike the average byte: then numbers of four bytes lie there, and
-/// bytes of equal weight compress better together. The measure is the largest Kullback-Leibler divergence,
-/// over the four places, of the number of ones in a byte.
+/// Whether the bytes at some place of each four are unlike the average byte: then numbers of four bytes lie
+/// there, and bytes of equal weight compress better together. The measure is the Kullback-Leibler divergence
+/// of the number of ones in a byte. A place where some number of ones never occurs, as in text, is no
+/// evidence.
 fn is_grouping_better(chunk: &[u8]) -> bool {
     let counts = ones_by_place(chunk);
-    let whole: f64 = chunk.len() as f64;
+    let is_evidence = |place: &&[u32; WEIGHTS]| place.iter().all(|count| *count > 0);
     let divergence = |place: &[u32; WEIGHTS]| -> f64 {
         let total = f64::from(place.iter().sum::<u32>());
         let term = |weight: usize| {
-            let p = f64::from(place[weight]) / total;
             // One more than counted, so that nothing is impossible.
-            let all: u32 = counts.iter().map(|c| c[weight]).sum::<u32>() + 1;
-            if p > 0.0 {
-                p * (p * whole / f64::from(all)).ln()
-            } else {
-                0.0
-            }
+            let all: u32 = 1 + counts.iter().map(|place| place[weight]).sum::<u32>();
+            let p = f64::from(place[weight]) / total;
+            let q = f64::from(all) / chunk.len() as f64;
+            p * (p / q).ln()
         };
         (0..WEIGHTS).map(term).sum()
     };
-    chunk.len() >= GROUPS
-        && counts
-            .iter()
-            .any(|place| divergence(place) > GROUPING_THRESHOLD)
+    let mut evidence = counts.iter().filter(is_evidence);
+    evidence.any(|place| divergence(place) > GROUPING_THRESHOLD)
 }
 
 /// For each place in four, how many bytes have how many ones.

@@ -154,7 +154,8 @@ impl XorbTable {
     /// Reads a footer, from its first byte to its length at the end.
     ///
     /// # Errors
-    /// If it is not exactly what [`XorbTable::to_footer`] writes for some table, but for the spare bytes.
+    /// If it is not exactly what [`XorbTable::to_footer`] writes for some table, but for the spare bytes. The
+    /// name of a xorb covers its content alone, so that packed sizes may still be wrong, and the size of a lone chunk.
     pub fn from_footer(footer: &[u8]) -> XetResult<Self> {
         let refused = |problem: &str| XetError::xorb(format!("has a footer that {problem}"));
         let content = footer.len().checked_sub(FOOTER_FIXED_BYTES);
@@ -266,12 +267,17 @@ mod tests {
         }
 
         #[test]
-        fn a_changed_footer_is_refused(count in 1_usize..9, at: prop::sample::Index, by in 1_u8..) {
+        fn a_changed_footer_is_refused(count in 2_usize..9, at: prop::sample::Index, by in 1_u8..) {
             let mut footer = table(&vec![(50, 60); count]).to_footer();
             let at = at.index(footer.len());
             footer[at] ^= by;
             let spare = footer.len() - 4 - SPARE_BYTES..footer.len() - 4;
-            prop_assert_eq!(XorbTable::from_footer(&footer).is_ok(), spare.contains(&at));
+            // The name of a xorb does not cover how its chunks are packed.
+            let packed_at = 64 + 32 * count;
+            let packed = packed_at..packed_at + 4 * count;
+            if !packed.contains(&at) {
+                prop_assert_eq!(XorbTable::from_footer(&footer).is_ok(), spare.contains(&at));
+            }
         }
 
         #[test]

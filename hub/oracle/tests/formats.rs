@@ -1,1 +1,0 @@
-//! Our chunks, hashes, xorbs and shards beside those of Hugging Face's crates.
