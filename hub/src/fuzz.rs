@@ -68,4 +68,25 @@ mod tests {
     fn what_fuzzing_found_stays_mended() {
         replay_kept::replay(&TARGETS);
     }
+
+    #[test]
+    fn seeds_lead_into_the_formats() {
+        let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
+        let seed = |name: &str| std::fs::read(seeds.join(name)).unwrap();
+        for name in ["xorb/plain", "xorb/lz4", "xorb/grouped"] {
+            let checked = check_xorb(&seed(name)[1..], &Hash::ZERO);
+            assert!(
+                matches!(checked, Err(XetError::Misnamed { .. })),
+                "{name}: {checked:?}"
+            );
+            xorb(&seed(name));
+        }
+        xorb(&seed("xorb/footer"));
+        for name in ["shard/upload", "shard/stored"] {
+            let bytes = seed(name);
+            let shard = Shard::read(&bytes).unwrap();
+            assert_eq!((shard.files().count(), shard.xorbs().count()), (1, 1));
+            super::shard(&bytes);
+        }
+    }
 }

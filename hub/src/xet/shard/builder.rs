@@ -9,13 +9,23 @@ use crate::xet::hash::Hash;
 use crate::xet::merkle::shielded_hash;
 use std::collections::BTreeMap;
 
-/// The times in a shard's footer, seconds since 1970. Without them equal content makes equal bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The times in a shard's footer, seconds since 1970. By default neither is told, and equal content makes
+/// equal bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// When it is made; 0 for not told.
     pub created: u64,
-    /// From when on clients must not use it; 0 for never.
+    /// From when on clients must not use it; the largest number for never.
     pub expires: u64,
+}
+
+impl Default for Stamp {
+    fn default() -> Self {
+        Self {
+            created: 0,
+            expires: u64::MAX,
+        }
+    }
 }
 
 /// Collects files and xorbs for a shard. Both are written in the order of their hashes.

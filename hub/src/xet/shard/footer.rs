@@ -30,7 +30,7 @@ pub struct ShardFooter {
     pub key: Hash,
     /// When the shard was made; 0 when that is not told.
     pub created: u64,
-    /// From when on it must not be used; 0 for never.
+    /// From when on it must not be used; the largest number, or 0 by some writers, for never.
     pub expires: u64,
     /// Bytes in the store of all xorbs.
     pub stored_bytes: u64,
