@@ -158,6 +158,14 @@ CREATE TABLE xorb_owners (
     PRIMARY KEY (xorb, account)
 );
 
+-- Chunks by which clients may find out that a xorb is here already.
+CREATE TABLE dedup_chunks (
+    chunk TEXT NOT NULL,
+    xorb TEXT NOT NULL REFERENCES xorbs (hash) ON DELETE CASCADE,
+    PRIMARY KEY (chunk, xorb)
+);
+CREATE INDEX dedup_chunks_xorb ON dedup_chunks (xorb);
+
 CREATE TABLE xet_files (
     hash TEXT PRIMARY KEY,
     size BIGINT NOT NULL,

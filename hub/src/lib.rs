@@ -2,6 +2,32 @@
 //!
 //! `xet/` holds Xet's formats and arithmetic, for server and client alike: files become chunks, chunks
 //! become xorbs, shards say which chunks of which xorbs make which file. It touches neither disk nor
-//! network.
+//! network. `client/` moves files to and from hubs. `server/` answers them: `accounts/` says who may do what, `repos/`
+//! keeps commits and files, `cas/` large files, `objects/` bytes, `db/` everything else.
+//!
+//! Features: `client`, `server`.
 
+#[cfg(feature = "server")]
+pub mod accounts;
+#[cfg(feature = "server")]
+mod audit;
+#[cfg(feature = "server")]
+mod cas;
+#[cfg(feature = "client")]
+pub mod client;
+#[cfg(feature = "server")]
+pub mod db;
+#[cfg(feature = "server")]
+pub mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
+#[cfg(feature = "server")]
+mod limits;
+#[cfg(feature = "server")]
+mod objects;
+#[cfg(feature = "server")]
+mod repos;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod xet;

@@ -106,7 +106,7 @@ async fn create(
     is_site_admin: bool,
 ) -> Result<Account> {
     check_account_name(name)?;
-    let id = new_id();
+    let id = new_id()?;
     let text = "INSERT INTO accounts (id, name, folded, kind, full_name, email, password, is_site_admin, is_disabled, created_ms) \
                 VALUES ($1, $2, $3, $4, $2, NULL, $5, $6, 0, $7) ON CONFLICT (folded) DO NOTHING";
     let done = sqlx::query(text)

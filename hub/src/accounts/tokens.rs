@@ -3,10 +3,8 @@
 
 use super::rights::{Caller, Right};
 use super::{Account, AccountRow, COLUMNS, account};
-use crate::db::{Db, hex, new_id, now_ms};
+use crate::db::{Db, hex, new_id, now_ms, random};
 use crate::error::Result;
-use rand::Rng;
-use rand::distr::Alphanumeric;
 use sha2::{Digest, Sha256};
 
 /// What a token may do at most.
@@ -65,13 +63,8 @@ pub struct NewToken {
 /// # Errors
 /// When the database fails.
 pub async fn create(db: &Db, user: &Account, new: &NewToken) -> Result<String> {
-    let random: String = rand::rng()
-        .sample_iter(Alphanumeric)
-        .take(34)
-        .map(char::from)
-        .collect();
-    let token = format!("hf_{random}");
-    let id = new_id();
+    let token = format!("hf_{}", secret()?);
+    let id = new_id()?;
     let mut transaction = db.write().await?;
     sqlx::query(
         "INSERT INTO tokens (id, account, digest, name, role, expires_ms, created_ms) \
@@ -97,6 +90,19 @@ pub async fn create(db: &Db, user: &Account, new: &NewToken) -> Result<String> {
     }
     transaction.commit().await?;
     Ok(token)
+}
+
+/// 34 letters and digits, as clients know tokens: 200 bits.
+fn secret() -> Result<String> {
+    const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut text = String::new();
+    while text.len() < 34 {
+        // Bytes above the largest multiple of 62 would make some letters likelier.
+        let fair = random::<64>()?.into_iter().filter(|byte| *byte < 248);
+        let letters = fair.map(|byte| char::from(LETTERS[usize::from(byte % 62)]));
+        text.extend(letters.take(34 - text.len()));
+    }
+    Ok(text)
 }
 
 /// Ends a token.

@@ -1,8 +1,10 @@
 //! The audit log: what was written, by whom, with which token. Rows are only ever added.
 
 use crate::accounts::Caller;
-use crate::db::{Db, new_id, now_ms};
+use crate::db::{new_id, now_ms};
 use crate::error::Result;
+use sqlx::any::AnyArguments;
+use sqlx::query::Query;
 use sqlx::{Any, Transaction};
 
 /// What happened, in the words of Hugging Face's audit log where it has one.
@@ -19,25 +21,20 @@ pub(crate) async fn note(
     caller: &Caller,
     event: Event<'_>,
 ) -> Result<()> {
-    insert(caller, event).execute(&mut **transaction).await?;
+    insert(caller, event)?.execute(&mut **transaction).await?;
     Ok(())
 }
 
-/// Notes an event that changed nothing in the database.
-pub(crate) async fn note_alone(db: &Db, caller: &Caller, event: Event<'_>) -> Result<()> {
-    insert(caller, event).execute(db.pool()).await?;
-    Ok(())
-}
-
-fn insert(caller: &Caller, event: Event<'_>) -> sqlx::query::Query<'static, Any, sqlx::any::AnyArguments> {
-    sqlx::query(
+fn insert(caller: &Caller, event: Event<'_>) -> Result<Query<'static, Any, AnyArguments>> {
+    let query = sqlx::query(
         "INSERT INTO audit (id, at_ms, actor, token, action, target, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
-    .bind(new_id())
+    .bind(new_id()?)
     .bind(now_ms())
     .bind(caller.user.name.clone())
     .bind(caller.token_id.clone())
     .bind(event.action.to_owned())
     .bind(event.target.to_owned())
-    .bind(event.detail)
+    .bind(event.detail);
+    Ok(query)
 }

@@ -2,8 +2,10 @@
 //! refer to what.
 //!
 //! An upload's path: [`xorbs`] checks and stores xorbs → [`register`] checks the files of a shard against them and
-//! recomputes their digests → a commit names the digest. Reading goes [`files`] → [`read`].
+//! recomputes their digests → a commit names the digest. Reading goes [`files`] → [`read`]. Who may refer to what,
+//! and find out that it is here, is decided in [`dedup`].
 
+pub(crate) mod dedup;
 pub(crate) mod files;
 pub(crate) mod read;
 pub(crate) mod reconstruction;

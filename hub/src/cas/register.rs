@@ -3,16 +3,16 @@
 //! that they know its contents.
 
 use super::files::encode_terms;
+use super::dedup::{note_chunk, reachable};
 use super::read;
 use super::xorbs::Tables;
-use crate::accounts::rights::readable_owners;
 use crate::accounts::Caller;
-use crate::db::{Db, hex, now_ms, parameters};
+use crate::db::{Db, hex, now_ms};
 use crate::error::{Error, Result};
 use crate::objects::Objects;
 use crate::repos::Repo;
 use crate::xet::shard::{FileEntry, Shard};
-use crate::xet::{Hash, Tree, range_hash};
+use crate::xet::{FileCheck, Hash};
 use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
@@ -33,6 +33,8 @@ struct Checked {
     sha256: String,
     /// Whether its terms are in the database already.
     is_known: bool,
+    /// Its first chunk and the xorb that has it; none in an empty file.
+    first: Option<(Hash, Hash)>,
 }
 
 /// Checks a shard and registers its files; false when all were known. `progress` is told how many of how many files
@@ -65,29 +67,13 @@ fn parse(bytes: &[u8]) -> Result<Vec<FileEntry>> {
     Ok(shard.files().collect())
 }
 
-/// Every xorb has to exist and be one that the caller has sent, or that is part of a file which they may read.
+/// Every xorb has to exist and be one that the caller may refer to.
 async fn check_reach(target: Target<'_>, files: &[FileEntry]) -> Result<()> {
     let terms = files.iter().flat_map(|file| &file.terms);
     let xorbs: HashSet<Hash> = terms.map(|term| term.xorb).collect();
     let names: Vec<String> = xorbs.iter().map(Hash::to_string).collect();
-    let own = "SELECT xorb AS hash FROM xorb_owners WHERE account = $1 AND xorb IN";
-    let own = target.db.in_list(own, "", &[&target.caller.user.id], &names).await?;
-    let mut reached = hashes(&own)?;
-    let rest: Vec<String> = names.into_iter().filter(|name| !reached.contains(name)).collect();
-    if rest.is_empty() {
-        return Ok(());
-    }
-    let owners = readable_owners(target.db, target.caller).await?;
-    let owners: Vec<&str> = owners.iter().map(String::as_str).collect();
-    let head = "SELECT DISTINCT x.xorb AS hash FROM file_xorbs x JOIN lfs_objects o ON o.xet = x.file \
-                JOIN repo_lfs l ON l.sha256 = o.sha256 JOIN repos r ON r.id = l.repo WHERE x.xorb IN";
-    // The list's parameters come after the fixed ones.
-    let tail = format!(
-        "AND (r.is_private = 0 OR r.owner IN ({}))",
-        parameters(1, owners.len())
-    );
-    reached.extend(hashes(&target.db.in_list(head, &tail, &owners, &rest).await?)?);
-    match rest.iter().find(|name| !reached.contains(*name)) {
+    let reached = reachable(target.db, target.caller, &names).await?;
+    match names.iter().find(|name| !reached.contains(*name)) {
         Some(missing) => Err(Error::bad(format!(
             "the xorb {missing} is not here, or not yours to refer to; upload it before the shard"
         ))),
@@ -95,17 +81,9 @@ async fn check_reach(target: Target<'_>, files: &[FileEntry]) -> Result<()> {
     }
 }
 
-fn hashes(rows: &[crate::db::Row]) -> Result<HashSet<String>> {
-    use sqlx::Row;
-    let mut found = HashSet::new();
-    for row in rows {
-        found.insert(row.try_get("hash")?);
-    }
-    Ok(found)
-}
-
 async fn check(target: Target<'_>, tables: &mut Tables<'_>, file: FileEntry) -> Result<Checked> {
     check_hashes(tables, &file).await?;
+    let first = first_chunk(tables, &file).await?;
     let claimed = file.sha256.map(|digest| hex(&digest));
     let name = file.hash.to_string();
     let known: Option<(String,)> = sqlx::query_as("SELECT sha256 FROM xet_files WHERE hash = $1")
@@ -127,48 +105,27 @@ async fn check(target: Target<'_>, tables: &mut Tables<'_>, file: FileEntry) -> 
         file,
         sha256,
         is_known,
+        first,
     })
+}
+
+async fn first_chunk(tables: &mut Tables<'_>, file: &FileEntry) -> Result<Option<(Hash, Hash)>> {
+    let Some(term) = file.terms.first() else {
+        return Ok(None);
+    };
+    let table = tables.get(&term.xorb).await?;
+    let chunk = table.and_then(|table| table.hashes_in(term.chunks())?.first().copied());
+    Ok(chunk.map(|chunk| (chunk, term.xorb)))
 }
 
 /// Ranges lie in their xorbs, sizes add up, and the file's hash is that of its chunks.
 async fn check_hashes(tables: &mut Tables<'_>, file: &FileEntry) -> Result<()> {
-    let wrong = |what: String| Error::bad(format!("file {}: {what}", file.hash));
-    let proofs = file
-        .range_hashes
-        .as_ref()
-        .filter(|proofs| proofs.len() == file.terms.len())
-        .ok_or_else(|| wrong("it has no verification hashes; send one for each term".to_owned()))?;
-    let mut tree = Tree::new();
-    for (term, proof) in file.terms.iter().zip(proofs) {
-        let missing = || wrong(format!("xorb {} is not here; upload it first", term.xorb));
-        let table = tables.get(&term.xorb).await?.ok_or_else(missing)?;
-        let outside = || wrong(format!("xorb {} has no chunks {:?}", term.xorb, term.chunks()));
-        let mut size = 0;
-        for (hash, len) in table.chunks(term.chunks()).ok_or_else(outside)? {
-            tree.push(hash, len);
-            size += len;
-        }
-        if size != u64::from(term.raw_len) {
-            return Err(wrong(format!(
-                "chunks {:?} of xorb {} have {size} bytes, not {}",
-                term.chunks(),
-                term.xorb,
-                term.raw_len
-            )));
-        }
-        let chunks = table.hashes_in(term.chunks()).ok_or_else(outside)?;
-        if range_hash(chunks) != *proof {
-            return Err(wrong(format!(
-                "the verification hash of chunks {:?} of xorb {} is wrong",
-                term.chunks(),
-                term.xorb
-            )));
-        }
+    let mut check = FileCheck::new(file)?;
+    while let Some(term) = check.term() {
+        let table = tables.get(&term.xorb).await?;
+        check.check(table.as_deref())?;
     }
-    let hash = tree.file_hash();
-    if hash != file.hash {
-        return Err(wrong(format!("its chunks make the file {hash}")));
-    }
+    check.finish()?;
     Ok(())
 }
 
@@ -221,6 +178,9 @@ async fn write(target: Target<'_>, files: &[Checked]) -> Result<bool> {
                 .bind(xorb.to_string())
                 .execute(&mut *transaction)
                 .await?;
+            }
+            if let Some(first) = &checked.first {
+                note_chunk(&mut transaction, first).await?;
             }
         }
         sqlx::query(

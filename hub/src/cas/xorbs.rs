@@ -1,11 +1,12 @@
 //! Xorbs: checked while they arrive, stored once, with their tables in the database.
 
+use super::dedup::note_chunk;
 use crate::accounts::Caller;
 use crate::db::{Db, now_ms};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::objects::{Objects, Spool, xorb_key};
-use crate::xet::Hash;
+use crate::xet::{Hash, is_dedup_eligible};
 use crate::xet::xorb::{XorbCheck, XorbTable};
 use axum::body::Body;
 use futures_util::StreamExt;
@@ -46,6 +47,9 @@ pub(crate) async fn store(
     .bind(caller.user.id.clone())
     .execute(&mut *transaction)
     .await?;
+    for chunk in table.hashes().iter().filter(|chunk| is_dedup_eligible(chunk)) {
+        note_chunk(&mut transaction, &(*chunk, *hash)).await?;
+    }
     transaction.commit().await?;
     Ok(is_new)
 }

@@ -147,11 +147,17 @@ pub(crate) fn now_ms() -> i64 {
     now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// Random bytes from the system, fit for keys.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::Setup(format!("the system has no random numbers: {error}")))?;
+    Ok(bytes)
+}
+
 /// A new random identifier of 24 hex digits.
-pub(crate) fn new_id() -> String {
-    use rand::Rng;
-    let bytes: [u8; 12] = rand::rng().random();
-    hex(&bytes)
+pub(crate) fn new_id() -> Result<String> {
+    Ok(hex(&random::<12>()?))
 }
 
 /// Lower-case hex.

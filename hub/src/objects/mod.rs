@@ -28,7 +28,7 @@ pub(crate) type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;
 
 /// The object store.
 #[derive(Debug, Clone)]
-pub struct Objects {
+pub(crate) struct Objects {
     store: Arc<dyn ObjectStore>,
     /// Set when the store is a folder: then files are moved in and read without detours.
     folder: Option<PathBuf>,
@@ -42,7 +42,7 @@ impl Objects {
     ///
     /// # Errors
     /// When the store's name makes no sense or the folder cannot be made.
-    pub fn open(location: &str, spool: Option<&Path>) -> Result<Self> {
+    pub(crate) fn open(location: &str, spool: Option<&Path>) -> Result<Self> {
         if location.starts_with("s3://") {
             return Self::open_s3(location, spool);
         }

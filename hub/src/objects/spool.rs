@@ -74,15 +74,6 @@ impl Spool {
         self.size
     }
 
-    /// The file for reading, after everything has reached it.
-    pub(crate) async fn reopen(&mut self) -> Result<std::fs::File> {
-        self.file
-            .flush()
-            .await
-            .map_err(Error::io("store an upload"))?;
-        std::fs::File::open(&self.path).map_err(Error::io("read an upload back"))
-    }
-
     /// Brings everything to the disk.
     pub(super) async fn finish(mut self) -> Result<Finished> {
         let io = || Error::io("store an upload");

@@ -190,7 +190,7 @@ pub(crate) async fn insert(
     check_repo_name(new.name)?;
     let now = now_ms();
     let repo = Repo {
-        id: new_id(),
+        id: new_id()?,
         kind: new.kind,
         owner: new.owner.id.clone(),
         namespace: new.owner.name.clone(),
@@ -334,12 +334,17 @@ pub(crate) async fn update_settings(
     Ok(())
 }
 
-/// Counts a download.
-pub(crate) async fn count_download(db: &Db, repo: &Repo) -> Result<()> {
-    sqlx::query("UPDATE repos SET downloads = downloads + 1 WHERE id = $1")
-        .bind(repo.id.clone())
-        .execute(db.pool())
-        .await?;
+/// Adds to the downloads of repositories, by id.
+pub(crate) async fn add_downloads(db: &Db, counts: Vec<(String, i64)>) -> Result<()> {
+    let mut transaction = db.write().await?;
+    for (id, count) in counts {
+        sqlx::query("UPDATE repos SET downloads = downloads + $1 WHERE id = $2")
+            .bind(count)
+            .bind(id)
+            .execute(&mut *transaction)
+            .await?;
+    }
+    transaction.commit().await?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// The kinds of repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Policies and everything else that is trained, blueprints among them.
     Model,
     /// Data sets.
@@ -18,10 +18,10 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Model, Self::Dataset, Self::Space, Self::Kernel];
+    pub(crate) const ALL: [Self; 4] = [Self::Model, Self::Dataset, Self::Space, Self::Kernel];
 
     /// As in API paths and in the database.
-    pub fn plural(self) -> &'static str {
+    pub(crate) fn plural(self) -> &'static str {
         match self {
             Self::Model => "models",
             Self::Dataset => "datasets",
@@ -31,7 +31,7 @@ impl Kind {
     }
 
     /// As in request bodies.
-    pub fn singular(self) -> &'static str {
+    pub(crate) fn singular(self) -> &'static str {
         match self {
             Self::Model => "model",
             Self::Dataset => "dataset",
@@ -41,7 +41,7 @@ impl Kind {
     }
 
     /// Before the name in addresses of files: nothing for models.
-    pub fn prefix(self) -> &'static str {
+    pub(crate) fn prefix(self) -> &'static str {
         match self {
             Self::Model => "",
             Self::Dataset => "datasets/",
@@ -51,7 +51,7 @@ impl Kind {
     }
 
     /// By either of its names.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|kind| kind.plural() == text || kind.singular() == text)
@@ -75,7 +75,7 @@ const RESERVED: [&str; 24] = [
 ///
 /// # Errors
 /// When no client could use it in an address.
-pub fn check_account_name(name: &str) -> Result<()> {
+pub(crate) fn check_account_name(name: &str) -> Result<()> {
     check_part("account", name)?;
     if RESERVED.contains(&name.to_lowercase().as_str()) {
         return Err(Error::bad(format!(
@@ -89,7 +89,7 @@ pub fn check_account_name(name: &str) -> Result<()> {
 ///
 /// # Errors
 /// As [`check_account_name`].
-pub fn check_repo_name(name: &str) -> Result<()> {
+pub(crate) fn check_repo_name(name: &str) -> Result<()> {
     check_part("repository", name)
 }
 

@@ -11,7 +11,8 @@ use crate::limits;
 use crate::repos::refs::{self, Ref};
 use crate::repos::{Repo, commits, history};
 use axum::body::Body;
-use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::extract::{Path, RawQuery, State};
+use axum::http::Uri;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -110,7 +111,7 @@ pub(super) async fn log(
     State(hub): State<Arc<Hub>>,
     Path((_, _, revision)): RepoPath,
     RawQuery(query): RawQuery,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
 ) -> Result<Response> {
     let repo = visit.repo()?;
     let query = pairs(&query.unwrap_or_default());

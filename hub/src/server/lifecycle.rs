@@ -10,7 +10,7 @@ use crate::repos::commits::{Pack, PackedBlob, Request, commit};
 use crate::repos::edit::Change;
 use crate::repos::git::{Facts, object_id};
 use crate::repos::names::Kind;
-use crate::repos::{self, NewRepo, Repo, attributes};
+use crate::repos::{self, NewRepo, Repo, attributes, refs};
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
@@ -53,11 +53,32 @@ pub(super) async fn create(
             .with_url(url.clone())
     };
     let mut transaction = hub.db.write().await?;
-    let repo = repos::insert(&mut transaction, caller, &new).await?;
-    let repo = repo.ok_or_else(taken)?;
+    let Some(repo) = repos::insert(&mut transaction, caller, &new).await? else {
+        drop(transaction);
+        complete(&hub, caller, kind, &owner.name, &name).await?;
+        return Err(taken());
+    };
     transaction.commit().await?;
     first_commit(&hub, caller, &repo).await?;
     Ok(ok(json!({"url": url, "name": repo.full_name(), "id": repo.id})))
+}
+
+/// A repository whose making was cut off gets its first commit when somebody makes it again.
+async fn complete(
+    hub: &Hub,
+    caller: &Caller,
+    kind: Kind,
+    namespace: &str,
+    name: &str,
+) -> Result<()> {
+    let Some(repo) = repos::find(&hub.db, kind, namespace, name).await? else {
+        return Ok(());
+    };
+    let main = refs::target(&hub.db, &repo, "refs/heads/main").await?;
+    if main.is_none() {
+        first_commit(hub, caller, &repo).await?;
+    }
+    Ok(())
 }
 
 /// Every repository has a commit from the start, as on huggingface.co.

@@ -1,7 +1,7 @@
 //! What the hub signs: addresses that work without a token for a while, and the tokens of Xet's part. The key
 //! lies in the database, so that every replica can check what another one signed.
 
-use crate::db::{Db, from_hex, hex, now_ms};
+use crate::db::{Db, from_hex, hex, now_ms, random};
 use crate::error::{Error, Result};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -46,7 +46,7 @@ pub(crate) struct XetGrant {
 impl Keys {
     /// Reads the key, or makes it on a new hub.
     pub(crate) async fn load(db: &Db) -> Result<Self> {
-        let random: [u8; 32] = rand::random();
+        let random = random::<32>()?;
         sqlx::query("INSERT INTO settings (name, value) VALUES ('signing-key', $1) ON CONFLICT (name) DO NOTHING")
             .bind(hex(&random))
             .execute(db.pool())

@@ -5,6 +5,8 @@
 
 mod access;
 mod commits;
+mod downloads;
+mod git;
 mod identity;
 mod info;
 mod lfs;
@@ -24,7 +26,9 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::objects::Objects;
 use axum::Router;
+use downloads::Downloads;
 use links::Keys;
+pub use routes::table;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -62,6 +66,7 @@ pub struct Hub {
     pub(crate) objects: Objects,
     pub(crate) keys: Keys,
     public_url: Option<String>,
+    downloads: Downloads,
     /// How many requests with large bodies or heavy checks run at once; others wait with their bodies unread.
     pub(crate) heavy: Arc<Semaphore>,
 }
@@ -87,6 +92,7 @@ impl Hub {
             objects,
             keys,
             public_url: options.public_url.clone(),
+            downloads: Downloads::default(),
             heavy: Arc::new(Semaphore::new(4)),
         }))
     }
@@ -135,6 +141,7 @@ impl Hub {
             .with_graceful_shutdown(stop)
             .await
             .map_err(Error::io("serve"))?;
+        self.downloads.flush(&self.db).await;
         self.db.close().await;
         Ok(())
     }

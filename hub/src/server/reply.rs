@@ -16,7 +16,7 @@ impl IntoResponse for Error {
         match self {
             Self::Refused(refusal) => refused(&refusal),
             failure => {
-                let id = crate::db::new_id();
+                let id = request_id();
                 tracing::error!(request = id, "{failure}");
                 let mut response = plain(500, json!({"error": format!("Internal error {id}; the hub's log says more")}));
                 set(response.headers_mut(), "x-request-id", &id);
@@ -37,7 +37,7 @@ fn refused(refusal: &Refusal) -> Response {
         set(headers, "x-error-code", code.as_str());
     }
     set(headers, "x-error-message", &refusal.message);
-    set(headers, "x-request-id", &crate::db::new_id());
+    set(headers, "x-request-id", &request_id());
     if let Some(commit) = &refusal.commit {
         set(headers, "x-repo-commit", commit);
     }
@@ -52,6 +52,11 @@ fn plain(status: u16, body: Value) -> Response {
     let mut response = (status, body.to_string()).into_response();
     set(response.headers_mut(), "content-type", "application/json");
     response
+}
+
+/// A name for a request, to find it in the log by.
+fn request_id() -> String {
+    crate::db::new_id().unwrap_or_default()
 }
 
 /// Sets a header; what headers cannot carry becomes a question mark.

@@ -10,7 +10,7 @@ use crate::objects::{ByteStream, lfs_key, pack_key};
 use crate::repos::files::{self, Large};
 use crate::repos::git::Entry;
 use crate::repos::refs::{self, Commit};
-use crate::repos::{self, Repo, trees};
+use crate::repos::{Repo, trees};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -35,7 +35,7 @@ pub(super) async fn file(
     let size = large.map_or_else(|| files::blob_size(&entry), |large| large.size);
     let etag = large.map_or(&entry.oid, |large| &large.sha256);
     if method != Method::HEAD && headers.contains_key("x-hf-download-counter") {
-        repos::count_download(&hub.db, repo).await?;
+        hub.downloads.count(&hub.db, &repo.id);
     }
     let mut response = respond(&method, &headers, size, etag, async |range| match large {
         Some(large) => large_bytes(&hub, large, range).await,

@@ -2,7 +2,7 @@
 //! protocol, as the clients call it.
 
 use super::access::{Guard, Need, guard};
-use super::{Hub, commits, identity, info, lfs, lifecycle, refs, resolve, tree, upload, xet};
+use super::{Hub, commits, git, identity, info, lfs, lifecycle, refs, resolve, tree, upload, xet};
 use crate::error::{Code, Error};
 use crate::repos::names::Kind;
 use axum::Router;
@@ -156,6 +156,8 @@ fn web(kind: Kind) -> Vec<Route> {
     vec![
         get(&at("resolve/{rev}/{*path}"), Need::Read, resolve::file),
         get(&at("raw/{rev}/{*path}"), Need::Read, resolve::raw),
+        get(&at("info/refs"), Need::Read, git::info_refs),
+        post(&at("git-upload-pack"), Need::Read, git::upload_pack),
         post(&at("info/lfs/objects/batch"), Need::Read, lfs::batch),
         post(&at("info/lfs/objects/verify"), Need::Write, lfs::verify),
     ]

@@ -13,7 +13,8 @@ use crate::repos::refs::{self, Commit};
 use crate::repos::trees::{Item, Walk, find, find_many};
 use crate::repos::{Repo, history};
 use axum::body::Body;
-use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::extract::{Path, RawQuery, State};
+use axum::http::Uri;
 use axum::response::Response;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -62,7 +63,7 @@ pub(super) async fn root(
     hub: State<Arc<Hub>>,
     Path((_, _, revision)): Path<(String, String, String)>,
     RawQuery(query): RawQuery,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
 ) -> Result<Response> {
     list(visit, hub, &revision, "", query, uri.path()).await
 }
@@ -73,7 +74,7 @@ pub(super) async fn folder(
     hub: State<Arc<Hub>>,
     Path((_, _, revision, path)): Path<(String, String, String, String)>,
     RawQuery(query): RawQuery,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
 ) -> Result<Response> {
     let path = path.trim_matches('/');
     list(visit, hub, &revision, path, query, uri.path()).await

@@ -6,12 +6,13 @@ use super::links::LinkQuery;
 use super::reply::{ok, read_body, set};
 use super::resolve::byte_range;
 use crate::cas::register::{Target, register};
-use crate::cas::{files, reconstruction, xorbs};
+use crate::cas::{dedup, files, reconstruction, xorbs};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::objects::xorb_key;
 use crate::repos::refs;
 use crate::xet::Hash;
+use crate::xet::reconstruction::{Reconstruction, Span, XorbSpan};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode};
@@ -20,7 +21,6 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -88,10 +88,19 @@ pub(super) async fn head_xorb(
     Err(Error::refused(404, format!("there is no xorb {name}")))
 }
 
-/// Global deduplication: nothing is known of this chunk.
-pub(super) async fn chunk(Path((_, name)): Path<(String, String)>) -> Result<Response> {
-    hash(&name)?;
-    Err(Error::refused(404, "no file that you may read has this chunk"))
+/// Global deduplication: a shard of the xorbs that have a chunk, among those that the caller may refer to.
+pub(super) async fn chunk(
+    visit: Visit,
+    State(hub): State<Arc<Hub>>,
+    Path((_, name)): Path<(String, String)>,
+) -> Result<Response> {
+    let chunk = hash(&name)?;
+    let missing = || Error::refused(404, "no file that you may read has this chunk");
+    let caller = visit.caller.as_ref().ok_or_else(missing)?;
+    let shard = dedup::answer(&hub.db, caller, &chunk).await?;
+    let mut response = Body::from(shard.ok_or_else(missing)?).into_response();
+    super::reply::harmless(response.headers_mut());
+    Ok(response)
 }
 
 /// Takes a shard and answers when it is checked.
@@ -190,43 +199,46 @@ pub(super) async fn reconstruction_v1(
     Path(file): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let part = part(&hub, &visit, &file, &headers).await?;
-    Ok(ok(reconstruction::v1(&part, |hash, bytes| xorb_url(&hub, &visit, hash, bytes))))
+    let plan = plan(&hub, &visit, &file, &headers).await?;
+    let url = |hash: &Hash, bytes: &Span<u64>| xorb_url(&hub, &visit, hash, bytes);
+    Ok(ok(json!(plan.into_v1(url))))
 }
 
-/// How to put a file together.
+/// How to put a file together. One range an address: otherwise clients may ask for several at once.
 pub(super) async fn reconstruction_v2(
     visit: Visit,
     State(hub): State<Arc<Hub>>,
     Path(file): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let part = part(&hub, &visit, &file, &headers).await?;
-    Ok(ok(reconstruction::v2(&part, |hash, bytes| xorb_url(&hub, &visit, hash, bytes))))
+    let plan = plan(&hub, &visit, &file, &headers).await?;
+    let url = |hash: &Hash, spans: &[XorbSpan]| {
+        let span = spans.first().map(|span| xorb_url(&hub, &visit, hash, &span.bytes));
+        span.unwrap_or_default()
+    };
+    Ok(ok(json!(plan.into_v2(1, url))))
 }
 
-async fn part(
+async fn plan(
     hub: &Hub,
     visit: &Visit,
     file: &str,
     headers: &HeaderMap,
-) -> Result<reconstruction::Part> {
-    let name = hash(file)?.to_string();
+) -> Result<Reconstruction> {
+    let hash = hash(file)?;
+    let name = hash.to_string();
     let missing = || Error::refused(404, format!("this repository has no file {name}"));
     if !files::is_in_repo(&hub.db, visit.repo()?, &name).await? {
         return Err(missing());
     }
     let terms = files::terms(&hub.db, &name).await?.ok_or_else(missing)?;
     let size: u64 = terms.iter().map(|term| u64::from(term.raw_len)).sum();
-    let range = match byte_range(headers, size)? {
-        Some(range) => range,
-        None => 0..size,
-    };
-    reconstruction::part(&hub.db, &terms, range).await
+    let range = byte_range(headers, size)?.unwrap_or(0..size);
+    reconstruction::plan(&hub.db, &hash, &terms, range).await
 }
 
 /// A signed address names the range too: a xorb may hold chunks of files that the reader may not see.
-fn xorb_url(hub: &Hub, visit: &Visit, hash: &Hash, bytes: &Range<u64>) -> String {
+fn xorb_url(hub: &Hub, visit: &Visit, hash: &Hash, bytes: &Span<u64>) -> String {
     let range = format!("{}-{}", bytes.start, bytes.end);
     let query = hub.keys.link("xorb", &format!("{hash} {range}"));
     format!("{}/xet/xorbs/{hash}{query}&r={range}", visit.base)
@@ -234,7 +246,7 @@ fn xorb_url(hub: &Hub, visit: &Visit, hash: &Hash, bytes: &Range<u64>) -> String
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Allowed {
-    /// First byte, and the byte after the last.
+    /// First and last byte.
     r: String,
 }
 
@@ -250,10 +262,11 @@ pub(super) async fn xorb_bytes(
     hub.keys.check_link("xorb", &format!("{name} {}", allowed.r), &query)?;
     let bounds = allowed.r.split_once('-');
     let bounds = bounds.and_then(|(start, end)| Some((start.parse().ok()?, end.parse().ok()?)));
-    let (start, end): (u64, u64) = bounds.ok_or_else(|| Error::bad("the address has no range"))?;
+    let (start, last): (u64, u64) = bounds.ok_or_else(|| Error::bad("the address has no range"))?;
+    let end = last.saturating_add(1);
     let range = byte_range(&headers, end)?.unwrap_or(start..end);
     if range.start < start || range.end > end {
-        return Err(Error::refused(416, format!("this address is for bytes {start} to {end}")));
+        return Err(Error::refused(416, format!("this address is for bytes {start} to {last}")));
     }
     let stream = hub.objects.stream(&xorb_key(&name), range.clone()).await?;
     let mut response = Body::from_stream(stream).into_response();

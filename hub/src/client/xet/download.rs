@@ -142,7 +142,7 @@ impl Job<'_> {
         let mut chunker = Chunker::new();
         let mut piece = vec![0; 1 << 20];
         out.rewind().map_err(|e| self.io("read", e))?;
-        let mut content = out.by_ref().take(size);
+        let mut content = Read::by_ref(out).take(size);
         loop {
             let read = content.read(&mut piece).map_err(|e| self.io("read", e))?;
             if read == 0 {

@@ -260,7 +260,7 @@ impl<'a> Collector<'a> {
         let header = header.ok_or_else(|| Error::bad("the commit has no line \"header\""))?;
         let mut pack = Pack::default();
         if let Some(spool) = self.pack {
-            pack.id = new_id();
+            pack.id = new_id()?;
             pack.blobs = self.blobs;
             self.hub.objects.put_spool(&pack_key(&pack.id), spool).await?;
         }
