@@ -5,11 +5,11 @@ pub(crate) const JSON: usize = 8 * 1024 * 1024;
 /// Bytes of a whole commit request: the clients send at most 100 MB of contents, a third more in base64.
 pub(crate) const COMMIT: u64 = 256 * 1024 * 1024;
 /// Bytes of one line of a commit request.
-pub(crate) const COMMIT_LINE: usize = 48 * 1024 * 1024;
+pub(crate) const COMMIT_LINE: usize = 24 * 1024 * 1024;
 /// Changes of one commit.
 pub(crate) const COMMIT_CHANGES: usize = 25_000;
 /// Bytes of a file that is kept in git. Above, it has to come as a large file.
-pub(crate) const REGULAR: usize = 32 * 1024 * 1024;
+pub(crate) const REGULAR: usize = 16 * 1024 * 1024;
 /// Bytes of a large file that comes without Xet.
 pub(crate) const LARGE: u64 = 50 * 1024 * 1024 * 1024;
 /// Bytes of a xorb, as Xet's specification has it, and room for a footer.

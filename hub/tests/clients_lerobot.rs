@@ -5,6 +5,7 @@ mod support;
 use support::{Server, output};
 
 #[test]
+#[ignore = "has not been run yet"]
 fn lerobot_pushes_and_loads() {
     let server = Server::start();
     let printed = output(&mut server.script("lerobot", "lerobot_flow.py"));
@@ -12,6 +13,7 @@ fn lerobot_pushes_and_loads() {
 }
 
 #[test]
+#[ignore = "has not been run yet"]
 fn a_push_that_ends_without_the_internet_can_be_loaded() {
     let server = Server::start();
     let mut script = server.script("lerobot", "lerobot_flow.py");

@@ -12,7 +12,7 @@ use crate::repos::refs::{self, Ref};
 use crate::repos::{Repo, commits, history};
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -26,6 +26,7 @@ pub(super) async fn commit(
     State(hub): State<Arc<Hub>>,
     Path((_, _, revision)): RepoPath,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
     let repo = visit.repo()?;
@@ -38,7 +39,8 @@ pub(super) async fn commit(
         // Before the contents are read: a wrong branch should not cost an upload.
         refs::resolve(&hub.db, repo, &branch).await?;
     }
-    let _permit = super::heavy(&hub).await?;
+    // A line as it came, its text, and the file in it.
+    let _permit = super::memory(&hub, &headers, 3, 64).await?;
     let request = lines::receive(&hub, repo, body).await?;
     let mut pull_request = None;
     if is_pr {

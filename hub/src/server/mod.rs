@@ -26,13 +26,17 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::objects::Objects;
 use axum::Router;
+use axum::http::{HeaderMap, header};
 use downloads::Downloads;
 use links::Keys;
 pub use routes::table;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Memory that bodies of requests take together at most, MiB.
+const MEMORY_MIB: usize = 192;
 
 /// Where a hub keeps its data and how it is reached.
 #[derive(Debug, Clone)]
@@ -67,8 +71,8 @@ pub struct Hub {
     pub(crate) keys: Keys,
     public_url: Option<String>,
     downloads: Downloads,
-    /// How many requests with large bodies or heavy checks run at once; others wait with their bodies unread.
-    pub(crate) heavy: Arc<Semaphore>,
+    /// Memory for the bodies of requests, MiB.
+    memory: Arc<Semaphore>,
 }
 
 impl Hub {
@@ -93,7 +97,7 @@ impl Hub {
             keys,
             public_url: options.public_url.clone(),
             downloads: Downloads::default(),
-            heavy: Arc::new(Semaphore::new(4)),
+            memory: Arc::new(Semaphore::new(MEMORY_MIB)),
         }))
     }
 
@@ -147,10 +151,21 @@ impl Hub {
     }
 }
 
-/// Waits for a place among the requests that may use much memory or many processor seconds.
-async fn heavy(hub: &Hub) -> Result<tokio::sync::OwnedSemaphorePermit> {
-    Arc::clone(&hub.heavy)
-        .acquire_owned()
+/// Waits for memory for a request: `factor` times its body, at most `most`, both in MiB. Its body stays unread
+/// meanwhile.
+async fn memory(
+    hub: &Hub,
+    headers: &HeaderMap,
+    factor: u32,
+    most: u32,
+) -> Result<OwnedSemaphorePermit> {
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
+        .and_then(|bytes| u32::try_from(bytes >> 20).ok());
+    let wanted = length.map_or(most, |mib| mib.saturating_mul(factor).saturating_add(1));
+    Arc::clone(&hub.memory)
+        .acquire_many_owned(wanted.min(most))
         .await
         .map_err(|_| Error::refused(503, "the hub is shutting down; try again"))
 }

@@ -103,13 +103,17 @@ pub(super) async fn chunk(
     Ok(response)
 }
 
+/// Memory that the largest shard takes with what is read from it, MiB.
+const SHARD_MIB: u32 = 192;
+
 /// Takes a shard and answers when it is checked.
 pub(super) async fn put_shard_v1(
     visit: Visit,
     State(hub): State<Arc<Hub>>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    let _permit = super::heavy(&hub).await?;
+    let _permit = super::memory(&hub, &headers, 3, SHARD_MIB).await?;
     let bytes = read_body(body, limits::SHARD).await?;
     let is_new = register(target(&hub, &visit)?, &bytes, |_, _| {}).await?;
     Ok(ok(json!({"result": i32::from(is_new)})))
@@ -131,9 +135,10 @@ const SILENCE: Duration = Duration::from_secs(10);
 pub(super) async fn put_shard_v2(
     visit: Visit,
     State(hub): State<Arc<Hub>>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    let permit = super::heavy(&hub).await?;
+    let permit = super::memory(&hub, &headers, 3, SHARD_MIB).await?;
     let bytes = read_body(body, limits::SHARD).await?;
     visit.caller()?;
     let (sender, receiver) = mpsc::channel(16);
