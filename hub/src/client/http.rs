@@ -148,18 +148,25 @@ impl Http {
                 let request = request.header(header::CONTENT_TYPE, "application/octet-stream");
                 let request = request.body(body).map_err(ureq::Error::from);
                 request.and_then(|request| {
-                    let config = self.agent.configure_request(request);
-                    let config = config.timeout_send_body(slowest(sent));
-                    self.agent.run(config.timeout_recv_body(slowest(0)).build())
+                    let mut config = self.agent.configure_request(request);
+                    config = config.timeout_send_body(slowest(sent));
+                    config = config.timeout_recv_body(slowest(0));
+                    if is_loopback(ask.url) {
+                        config = config.proxy(None);
+                    }
+                    self.agent.run(config.build())
                 })
             }
             None => request
                 .body(())
                 .map_err(ureq::Error::from)
                 .and_then(|request| {
-                    let config = self.agent.configure_request(request);
-                    self.agent
-                        .run(config.timeout_recv_body(slowest(expected)).build())
+                    let mut config = self.agent.configure_request(request);
+                    config = config.timeout_recv_body(slowest(expected));
+                    if is_loopback(ask.url) {
+                        config = config.proxy(None);
+                    }
+                    self.agent.run(config.build())
                 }),
         };
         result.map_err(|error| of_transport(place, &error))
@@ -215,6 +222,15 @@ impl Http {
         }
         Ok(())
     }
+}
+
+/// Whether an address is on this machine, where no proxy leads.
+fn is_loopback(url: &str) -> bool {
+    let uri: Option<ureq::http::Uri> = url.parse().ok();
+    let host = uri.as_ref().and_then(|uri| uri.host()).unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let address = bare.parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn passing(error: ClientError, headers: &HeaderMap) -> Fault {

@@ -5,11 +5,13 @@
 //! what was uploaded. Down: [`download`] asks for a file's reconstruction piece by piece, fetches several
 //! at once, writes them in order and checks the file's hash. Both can be interrupted and run again.
 
+mod access;
 mod cas;
 mod download;
 mod known;
 mod upload;
 
+pub use access::Repository;
 pub use cas::{Cas, CasToken};
 pub use download::{DownloadOptions, download, read_range};
 pub use upload::{UploadOptions, UploadReport, UploadedFile, Uploader};
