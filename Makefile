@@ -6,7 +6,7 @@ SINEW := $(CARGO_TARGET_DIR)/debug/sinew
 # Everything but Rerun (`sinew --features view`), which `make interop` builds.
 ALL := --workspace --features sinew/default,sinew-runtime/topics,sinew-datasets/gstreamer,sinew-datasets/remote,sinew-datasets/ndarray
 
-.PHONY: demo test interop lerobot rerun lint fuzz docs bench bench-datasets build setup
+.PHONY: demo test interop lerobot rerun lint fuzz docs bench bench-datasets bench-policies build setup
 
 demo: setup ## set up, simulate an SO-101, record, replay, run a policy; report at the end
 	cargo build -p sinew
@@ -52,6 +52,11 @@ bench-datasets: ## the datasets beside lerobot (PyTorch, gigabytes); 20 minutes
 	scripts/setup interop
 	cargo build $(ALL) --all-targets
 	benches/datasets/run
+
+bench-policies: ## policies beside PyTorch and onnxruntime (gigabytes); 10 minutes
+	scripts/setup interop
+	cargo build $(ALL) --all-targets
+	benches/policies/run
 
 setup:
 	scripts/setup

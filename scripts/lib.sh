@@ -11,6 +11,7 @@ HOLOSOMA_SHA256=3c11fd4595bc82921d4c44f77357667828761548c1ce74782ea77937b2ab0ef7
 QUADROTOR=1.0.2      # foundation-policy: recurrent quadrotor policy
 QUADROTOR_SHA256=fd869d9603da60eaddbec08f212d32b1e23ca279ff56994a871a89dc1d2242f6
 H5PY=3.16.0          # reads that policy's checkpoint
+NUMPY=2.3.5          # so does this
 PEERS=${SINEW_PEERS:-$HOME/.cache/sinew-peers}
 
 step() { printf '\033[1m==> %s\033[0m\n' "$*"; }
@@ -56,7 +57,8 @@ find_python() {
 unpack_wheel() {
   local name=$1 version=$2 pattern=$3 destination=$4 sum=${5:-} work
   work=$(mktemp -d)
-  "$PYTHON" -m pip download -q --no-deps --only-binary=:all: -d "$work" "$name==$version" ||
+  # Files are taken out of it and nothing is run, so it may be made for an older Python.
+  "$PYTHON" -m pip download -q --no-deps --only-binary=:all: --ignore-requires-python -d "$work" "$name==$version" ||
     fail "pip could not download $name==$version"
   if [ -n "$sum" ]; then check_sum "$sum" "$work"/*.whl; fi
   mkdir -p "$destination"
@@ -77,25 +79,26 @@ fetch_g1() {
   mv "$UNPACKED"/holosoma_inference/models/loco/g1_29dof third_party/models/g1/policy
 }
 
-# The quadrotor's checkpoint, as an ONNX file; it is only in the source distribution.
+# The quadrotor's checkpoint, as an ONNX file; it is only in the source distribution. pip asks that archive's build
+# program for its name and version, so the hash is pip's to check, before.
 fetch_quadrotor() {
-  local work archive
+  local work
   work=$(mktemp -d)
-  "$PYTHON" -m pip download -q --no-deps --no-binary=foundation-policy -d "$work" "foundation-policy==$QUADROTOR" ||
-    fail "pip could not download foundation-policy==$QUADROTOR"
-  archive=$(echo "$work"/*.tar.gz)
-  check_sum "$QUADROTOR_SHA256" "$archive"
-  tar -xzf "$archive" -C "$work"
-  "$PYTHON" -m pip install -q --target "$work/python" "h5py==$H5PY" || fail "pip could not install h5py==$H5PY"
+  echo "foundation-policy==$QUADROTOR --hash=sha256:$QUADROTOR_SHA256" >"$work/requirements.txt"
+  "$PYTHON" -m pip download -q --no-deps --require-hashes --no-binary=foundation-policy -d "$work" -r "$work/requirements.txt" ||
+    fail "pip could not download foundation-policy==$QUADROTOR, or it is not the file that was pinned; see above"
+  tar -xzf "$work"/*.tar.gz -C "$work"
+  "$PYTHON" -m pip install -q --no-deps --only-binary=:all: --target "$work/python" "h5py==$H5PY" "numpy==$NUMPY" ||
+    fail "pip could not install h5py==$H5PY and numpy==$NUMPY"
   PYTHONPATH="$work/python" "$PYTHON" scripts/quadrotor.py "$work"/foundation_policy-*/foundation_policy/blob/checkpoint.h5 \
     third_party/models/quadrotor || fail "the quadrotor's checkpoint could not be read"
   rm -r "$work"
 }
 
 fetch_wheels() {
-  local stamp="third_party/.stamp-$MUJOCO-$ONNXRUNTIME-$GO2-$REACHY-$MJLAB-$HOLOSOMA-$QUADROTOR"
+  local stamp="third_party/.stamp-$MUJOCO-$ONNXRUNTIME-$GO2-$REACHY-$MJLAB-$HOLOSOMA-$QUADROTOR-$H5PY-$NUMPY"
   [ -f "$stamp" ] && return
-  PYTHON=$(find_python 3.10)
+  PYTHON=$(find_python 3.11)
   rm -rf third_party && mkdir -p third_party/lib third_party/models
   unpack_wheel mujoco "$MUJOCO" 'mujoco/libmujoco.so*' third_party/lib
   mv "$UNPACKED"/mujoco/libmujoco.so."$MUJOCO" third_party/lib/

@@ -1,17 +1,20 @@
 """Times one ACT chunk on several engines, in turn. See README.md.
 
-Usage: compare.py EXAMPLES [--rounds N] [--threads N]
+Usage: compare.py EXAMPLES [--rounds N] [--threads N] [--seed N] [--checkpoint FOLDER]
 
 Every engine is a process that computes one chunk for each line that it is sent and answers with the milliseconds.
 """
 
 import argparse
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+
+import turns
 
 HERE = pathlib.Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parents[2] / "tests/peers"))
@@ -55,26 +58,6 @@ def serve_onnxruntime(folder, threads):
     serve(lambda: session.run(None, feed))
 
 
-def start(command):
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    ready = process.stdout.readline()
-    if not ready.startswith("ready"):
-        process.kill()
-        return None
-    return process, ready.split()[1:]
-
-
-def ask(process):
-    process.stdin.write("\n")
-    process.stdin.flush()
-    return float(process.stdout.readline())
-
-
-def finish(process):
-    process.stdin.close()
-    return process.stdout.read().split()
-
-
 def main():
     if len(sys.argv) > 1 and sys.argv[1] == "serve":
         _, _, kind, folder, threads = sys.argv
@@ -84,27 +67,39 @@ def main():
     parser.add_argument("examples", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--checkpoint", type=pathlib.Path, help="one that was made before")
+    parser.add_argument("--seed", type=int, default=0, help="of the order of turns")
+    parser.add_argument("--checkpoint", type=pathlib.Path, help="one that was made before; it is copied")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        measure(args, args.checkpoint or make(pathlib.Path(scratch)))
+        measure(args, work_on(args.checkpoint, pathlib.Path(scratch)))
 
 
-def make(scratch):
+def work_on(checkpoint, scratch):
+    """A checkpoint that files may be added to: a new one, or a copy."""
+    if checkpoint:
+        return pathlib.Path(shutil.copytree(checkpoint, scratch / "copy"))
     from policies import act
 
     act.case(scratch / "default", *CASE)
     return scratch / "default/pretrained_model"
 
 
+def calibrate(steps, folder, threads):
+    """Ranges for int8, into the folder."""
+    try:
+        side = turns.Side("the calibration for int8", [steps, folder, "ort", "calibrate", threads])
+        for _ in range(8):
+            side.turn()
+        side.close()
+    except turns.Missing as error:
+        sys.exit(f"benches/policies: {error}")
+
+
 def measure(args, folder):
     threads = str(args.threads)
     steps = str(args.examples / "checkpoint_steps")
     subprocess.run([str(args.examples / "export_onnx"), folder, folder / "act.onnx"], check=True)
-    calibrate = start([steps, folder, "ort", "calibrate", threads])
-    for _ in range(8):
-        ask(calibrate[0])
-    finish(calibrate[0])
+    calibrate(steps, folder, threads)
     python = [sys.executable, str(HERE), "serve"]
     commands = {
         "torch": [*python, "torch", folder, threads],
@@ -113,20 +108,18 @@ def measure(args, folder):
         "rten": [steps, folder, "rten", "fp32", threads],
         "ort int8": [steps, folder, "ort", "int8", threads],
     }
-    running = {name: start(command) for name, command in commands.items()}
-    times = {name: [] for name, found in running.items() if found}
-    for _ in range(args.rounds):
-        for name in times:
-            times[name].append(ask(running[name][0]))
-    first = statistics.median(times["torch"])
+    sides, missing = turns.start(commands)
+    orders = turns.take_turns(sides, args.rounds, args.seed)
+    times = {side.name: side.times for side in sides}
+    first = statistics.median(times.get("torch", [float("nan")]))
     print(f"{'engine':12} {'median ms':>10} {'min':>8} {'max':>8} {'torch ÷ it':>11}  load/first ms, resident MB")
-    for name, values in times.items():
-        process, ready = running[name]
+    for side in sides:
+        values = side.times
         median = statistics.median(values)
-        rest = " ".join(ready + finish(process))
-        print(f"{name:12} {median:10.1f} {min(values):8.1f} {max(values):8.1f} {first / median:11.2f}  {rest}")
-    for name in running.keys() - times.keys():
-        print(f"{name:12} is not there")
+        rest = " ".join(side.ready[1:] + side.rest)
+        print(f"{side.name:12} {median:10.1f} {min(values):8.1f} {max(values):8.1f} {first / median:11.2f}  {rest}")
+    turns.keep("act", sides, orders, threads=args.threads, seed=args.seed, missing=missing)
+    turns.end(missing)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,20 @@
 """One denoising step of LeRobot's default diffusion policy: Sinew's engines beside PyTorch eager.
 
-usage: unet.py --program PATH [--rounds N] [--horizons 16,64] [--threads N] [--out FOLDER]
+usage: unet.py EXAMPLES [--rounds N] [--horizons 16,64] [--threads N] [--seed N]
 
-PATH is the example `checkpoint_steps` of sinew-policies. Every side is a process that stays; in each round each
-takes one step in turn, so that all see the same machine. PyTorch's time is that of the U-Net alone, Sinew's that of
-a whole inference with one denoising step. Run with lerobot's Python (`scripts/setup interop`).
+EXAMPLES is the folder with the example `checkpoint_steps` of sinew-policies. See README.md.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+
+import turns
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 SIDES = [("ort", "fp32"), ("ort", "int8"), ("rten", "fp32"), ("rten", "int8")]
@@ -70,61 +70,41 @@ def client(folder, threads):
             print(f"{1e3 * (time.perf_counter() - begun):.3f}", flush=True)
 
 
-class Side:
-    """A process that takes a step for each line."""
-
-    def __init__(self, name, command):
-        self.name, self.times = name, []
-        self.process = subprocess.Popen([*map(str, command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        ready = self.process.stdout.readline().split()
-        if ready[:1] != ["ready"]:
-            sys.exit(f"{name} did not start")
-
-    def step(self):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        self.times.append(float(self.process.stdout.readline()))
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+def commands(options, folder):
+    found = {EAGER: [sys.executable, __file__, "client", folder, options.threads]}
+    for engine, precision in SIDES:
+        found[f"sinew {engine} {precision}"] = [options.examples / "checkpoint_steps", folder, engine, precision, options.threads]
+    return found
 
 
 def compare(options, horizon):
-    folder = options.out / f"horizon-{horizon}"
-    if not (folder / "config.json").exists():
+    """Prints a horizon's table; what is missing in it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "checkpoint"
         subprocess.run([sys.executable, __file__, "make", folder, str(horizon)], check=True)
-    sides = [Side(EAGER, [sys.executable, __file__, "client", folder, options.threads])]
-    for engine, precision in SIDES:
-        command = [options.program, folder, engine, precision, options.threads]
-        sides.append(Side(f"sinew {engine} {precision}", command))
-    for _ in range(options.rounds):
-        for side in sides:
-            side.step()
+        sides, missing = turns.start(commands(options, folder))
+        orders = turns.take_turns(sides, options.rounds, options.seed)
+    middles = {side.name: statistics.median(side.times) for side in sides}
+    print(f"\nhorizon {horizon}, {options.threads} threads, {options.rounds} rounds; ms")
+    print("| side | p50 | min | max | times as fast as eager |\n|---|---|---|---|---|")
     for side in sides:
-        side.close()
-    return {side.name: side.times for side in sides}
+        middle, values = middles[side.name], side.times
+        eager = middles.get(EAGER, float("nan"))
+        print(f"| {side.name} | {middle:.1f} | {min(values):.1f} | {max(values):.1f} | {eager / middle:.2f} |")
+    settings = {"horizon": horizon, "threads": options.threads, "seed": options.seed, "missing": missing}
+    turns.keep(f"unet-{horizon}", sides, orders, **settings)
+    return missing
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--program", type=Path, required=True)
+    parser.add_argument("examples", type=Path)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--horizons", default="16,64")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path, default=Path("bench-unet"))
+    parser.add_argument("--seed", type=int, default=0, help="of the order of turns")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    raw = {}
-    for horizon in map(int, options.horizons.split(",")):
-        raw[horizon] = times = compare(options, horizon)
-        eager = statistics.median(times[EAGER])
-        print(f"\nhorizon {horizon}, {options.threads} threads, {options.rounds} rounds; ms")
-        print("| side | p50 | min | max | times as fast as eager |\n|---|---|---|---|---|")
-        for name, values in times.items():
-            middle = statistics.median(values)
-            print(f"| {name} | {middle:.1f} | {min(values):.1f} | {max(values):.1f} | {eager / middle:.2f} |")
-    (options.out / "raw.json").write_text(json.dumps(raw))
+    turns.end([missing for horizon in map(int, options.horizons.split(",")) for missing in compare(options, horizon)])
 
 
 if __name__ == "__main__":

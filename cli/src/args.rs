@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sinew_datasets::video::{PixFmt, Quality};
-use sinew_policies::EngineChoice;
+use sinew_policies::{EngineChoice, LoadOptions, Precision, Provider};
 use sinew_runtime::actions::{Blend, StrategyKind, StrategyWish};
 use std::path::PathBuf;
 
@@ -135,7 +135,7 @@ pub(crate) struct Demo {
     /// Seed of the first episode.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Policy directory.
+    /// Folder of the policy.
     #[arg(long, default_value = "policies/demo/so101-pick")]
     pub(crate) policy: PathBuf,
     /// Inference engine: auto, rten or ort.
@@ -284,11 +284,15 @@ pub(crate) struct Record {
 }
 
 /// Recording in simulated time.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct LockstepArgs {
     /// Simulate so101-pick in this process as fast as the machine allows, with the scripted operator.
-    /// Episodes that fail are left out.
-    #[arg(long)]
+    /// Episodes that fail are left out. What a bus, a clock or another process is needed for does not go
+    /// with it.
+    #[arg(long, conflicts_with_all = [
+        "port", "sim", "calibration", "bus_rate", "camera_timeout",
+        "view", "topics", "connect", "listen", "domain", "supervisor",
+    ])]
     pub(crate) lockstep: bool,
     /// With --lockstep: size of the cameras' pictures.
     #[arg(long, value_name = "WIDTHxHEIGHT", default_value = "320x240", requires = "lockstep", value_parser = picture_size)]
@@ -302,6 +306,10 @@ pub(crate) struct LockstepArgs {
         allow_negative_numbers = true
     )]
     pub(crate) noise: f64,
+    /// With --lockstep: let this policy play each episode for some seconds, then take over. Recorded is what
+    /// the operator does from there, so that the policy learns to get out of its own mistakes.
+    #[arg(long, value_name = "POLICY", requires = "lockstep")]
+    pub(crate) take_over: Option<PathBuf>,
 }
 
 impl LockstepArgs {
@@ -310,6 +318,7 @@ impl LockstepArgs {
         lockstep: false,
         camera_size: (320, 240),
         noise: 0.0,
+        take_over: None,
     };
 }
 
@@ -358,12 +367,11 @@ pub(crate) struct Replay {
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) robot: RobotArgs,
-    /// Policy directory: an .onnx file and its policy.toml.
+    /// Folder of a LeRobot checkpoint, of a policy package, or of an .onnx file and its policy.toml.
     #[arg(long)]
     pub(crate) policy: PathBuf,
-    /// Inference engine: auto, rten or ort.
-    #[arg(long, default_value = "auto")]
-    pub(crate) engine: EngineChoice,
+    #[command(flatten)]
+    pub(crate) computing: Computing,
     /// Stop after this long, seconds.
     #[arg(long)]
     pub(crate) seconds: Option<f64>,
@@ -374,6 +382,35 @@ pub(crate) struct Run {
     pub(crate) strategy: StrategyArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// On what a policy computes.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Computing {
+    /// Inference engine: auto, rten or ort.
+    #[arg(long, default_value = "auto")]
+    pub(crate) engine: EngineChoice,
+    /// Where it computes: cpu, cuda or tensorrt.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) provider: Provider,
+    /// What it computes with: fp32, fp16 or int8.
+    #[arg(long, default_value = "fp32")]
+    pub(crate) precision: Precision,
+    /// Threads that one inference may use; 0 is what suits the network.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) threads: usize,
+}
+
+impl Computing {
+    /// How to load a policy that is to compute so.
+    pub(crate) fn options(&self) -> LoadOptions {
+        LoadOptions {
+            threads: self.threads,
+            provider: self.provider,
+            precision: self.precision,
+            ..LoadOptions::from(self.engine)
+        }
+    }
 }
 
 /// How a policy's chunks of actions are played. What is left out follows from the policy.
@@ -419,15 +456,11 @@ pub(crate) struct Eval {
     /// The task: so101-pick.
     #[arg(default_value = "so101-pick")]
     pub(crate) task: String,
-    /// Policy directory.
+    /// Folder of a LeRobot checkpoint, of a policy package, or of an .onnx file and its policy.toml.
     #[arg(long)]
     pub(crate) policy: PathBuf,
-    /// Inference engine: auto, rten or ort.
-    #[arg(long, default_value = "auto")]
-    pub(crate) engine: EngineChoice,
-    /// Threads that one inference may use.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) threads: usize,
+    #[command(flatten)]
+    pub(crate) computing: Computing,
     /// Episodes to play.
     #[arg(long, default_value_t = 50)]
     pub(crate) episodes: u64,

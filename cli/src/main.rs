@@ -24,9 +24,18 @@ mod view;
 mod world;
 
 use clap::Parser;
+use sinew_runtime::{Clock, MonotonicClock, Nanos};
 use std::process::ExitCode;
+use std::sync::LazyLock;
+
+/// When the program started, monotonic clock.
+pub(crate) fn started_ns() -> Nanos {
+    static STARTED: LazyLock<Nanos> = LazyLock::new(|| MonotonicClock.now());
+    *STARTED
+}
 
 fn main() -> ExitCode {
+    started_ns();
     let cli = args::Cli::parse();
     tracing_subscriber::fmt()
         .with_env_filter(

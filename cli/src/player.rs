@@ -70,6 +70,8 @@ impl Loaded {
         strategy: &StrategyArgs,
         features: Features,
     ) -> Result<Self> {
+        // Not warmed up: the arm is switched on by the first target, so that the first real answer shows what
+        // cannot run just as early, and the first action comes sooner by one inference.
         let policy = Policy::load(directory, options, features).map_err(usage)?;
         let info = policy.info();
         let chunks = ChunkUse {
@@ -129,6 +131,7 @@ impl Loaded {
             }
             let images = images(&policy, &pictures, now)?;
             let input = PolicyInput {
+                step: now.step,
                 environment: &environment,
                 images: &images,
                 ..PolicyInput::new(&now.state)
@@ -154,6 +157,7 @@ fn remember(
         policy.encode(camera, image)?;
     }
     let input = PolicyInput {
+        step: observation.step,
         environment,
         ..PolicyInput::new(&observation.state)
     };

@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let rten = open(EngineChoice::Rten)?;
         let bytes = std::fs::read(&path)?;
         let mut engines = vec![open(EngineChoice::Ort)?];
-        for weights in [Weights::F32, Weights::F16] {
+        for weights in [Weights::F32, Weights::Bf16] {
             let (inputs, outputs) = (rten.inputs(), rten.outputs());
             if let Some(direct) = DirectEngine::load(&bytes, weights, inputs, outputs) {
                 engines.push(Box::new(direct));

@@ -119,9 +119,12 @@ pub enum Provider {
     /// The processor.
     #[default]
     Cpu,
-    /// An NVIDIA GPU through CUDA: needs ONNX Runtime's GPU library and the CUDA libraries.
+    /// An NVIDIA GPU through CUDA: needs ONNX Runtime's GPU library and the CUDA libraries. It
+    /// multiplies in full 32 bits (no TF32). Operators that CUDA does not have run on the processor.
     Cuda,
-    /// An NVIDIA GPU through TensorRT, with CUDA for what it does not take.
+    /// An NVIDIA GPU through TensorRT, with CUDA for what it does not take and the processor for what
+    /// neither has. Needs the TensorRT libraries too; its engine is built at every load, which takes
+    /// seconds to minutes.
     TensorRt,
 }
 
@@ -164,6 +167,9 @@ pub struct EngineOptions {
     /// Whether weights of matrix products may be laid out anew at load. Faster for products with few
     /// rows, at the price of a second copy of those weights.
     pub prepack: bool,
+    /// How the [`direct`] engine keeps weights. [`Weights::Bf16`](direct::Weights::Bf16) is an error for a
+    /// model file that this engine does not take: others have no such numbers.
+    pub weights: direct::Weights,
 }
 
 impl Default for EngineOptions {
@@ -174,6 +180,7 @@ impl Default for EngineOptions {
             provider: Provider::Cpu,
             optimise: true,
             prepack: false,
+            weights: direct::Weights::F32,
         }
     }
 }
@@ -187,14 +194,52 @@ impl EngineOptions {
     pub fn open(&self, graph: Graph) -> Result<Box<dyn Engine>, PolicyError> {
         let path = PathBuf::from(graph.name());
         match self.resolve()? {
-            None if self.provider != Provider::Cpu => Err(PolicyError::Provider {
-                provider: self.provider.to_string(),
-                problem: "the engine rten computes on the processor; use `--engine ort`".to_owned(),
-            }),
+            None if self.provider != Provider::Cpu => Err(self.only_ort()),
             None => opened_rten(path, || rten::RtenEngine::load_graph(graph, self)),
             Some(environment) => opened_ort(&path, self.provider, || {
                 ort::OrtEngine::load_graph(&environment, graph, self)
             }),
+        }
+    }
+
+    /// Opens a model file.
+    ///
+    /// # Errors
+    /// When the engine, its library or its provider cannot be had, or does not take the model.
+    pub fn open_model(&self, model: ModelBytes) -> Result<Box<dyn Engine>, PolicyError> {
+        let ModelBytes { path, bytes } = model;
+        // An explicit choice is obeyed; only `auto` on the processor may go over to the fast path.
+        let copy = match (self.engine, self.provider) {
+            (EngineChoice::Auto, Provider::Cpu) => direct::candidate(&bytes),
+            _ => None,
+        };
+        let general = match self.resolve()? {
+            None if self.provider != Provider::Cpu => return Err(self.only_ort()),
+            None => opened_rten(path.clone(), || rten::RtenEngine::load(bytes, self.threads)),
+            Some(environment) => opened_ort(&path, self.provider, || {
+                ort::OrtEngine::load(&environment, &bytes, self)
+            }),
+        }?;
+        let taken = match copy {
+            Some(model) => direct::with_fast_path(general, self.weights, &model),
+            None => Err(general),
+        };
+        match (taken, self.weights) {
+            (Ok(engine), _) | (Err(engine), direct::Weights::F32) => Ok(engine),
+            (Err(_), direct::Weights::Bf16) => Err(PolicyError::Model {
+                path,
+                problem: "only small fully connected networks can be brought to fp16, on the processor and with \
+                          the engine auto; use fp32"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    /// RTen knows no provider.
+    fn only_ort(&self) -> PolicyError {
+        PolicyError::Provider {
+            provider: self.provider.to_string(),
+            problem: "the engine rten computes on the processor; use `--engine ort`".to_owned(),
         }
     }
 
@@ -266,6 +311,10 @@ impl ModelBytes {
 /// A whole file of at most `limit` bytes; a larger one is an error before it fills the memory.
 pub(crate) fn read_limited(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
+    // Opening a pipe waits until somebody writes to it, for ever if nobody does.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
     let file = std::fs::File::open(path)?;
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
@@ -277,26 +326,14 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> 
 }
 
 impl EngineChoice {
-    /// Opens the model with the chosen engine on `threads` threads (at least one).
+    /// Opens the model with the chosen engine on `threads` threads (at least one) of the processor.
     pub fn open(self, model: ModelBytes, threads: usize) -> Result<Box<dyn Engine>, PolicyError> {
         let options = EngineOptions {
             engine: self,
             threads: threads.max(1),
             ..EngineOptions::default()
         };
-        let ModelBytes { path, bytes } = model;
-        // An explicit choice is obeyed; only `auto` may go over to the fast path.
-        let copy = match self {
-            Self::Auto => direct::candidate(&bytes),
-            _ => None,
-        };
-        let general = match options.resolve()? {
-            None => opened_rten(path, || rten::RtenEngine::load(bytes, options.threads)),
-            Some(environment) => opened_ort(&path, options.provider, || {
-                ort::OrtEngine::load(&environment, &bytes, options.threads)
-            }),
-        }?;
-        Ok(direct::with_fast_path(general, copy.as_deref()))
+        options.open_model(model)
     }
 }
 
@@ -359,6 +396,18 @@ mod tests {
         }
         let message = "tpu".parse::<EngineChoice>().unwrap_err().to_string();
         assert_eq!(message, "unknown engine `tpu`; use auto, rten or ort");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_refused_and_never_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("model.onnx");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for path in [socket.as_path(), Path::new("/dev/zero"), folder.path()] {
+            let error = read_limited(path, 10).unwrap_err().to_string();
+            assert!(error.contains("no regular file"), "{error}");
+        }
     }
 
     #[test]

@@ -131,6 +131,9 @@ impl From<&JointNames> for Features {
 /// One observation. Slices are in the order of the [`Features`] that the policy was loaded with.
 #[derive(Debug, Clone, Copy)]
 pub struct PolicyInput<'a> {
+    /// Place on the step timeline, which tells observations apart where the joints have not been measured
+    /// anew.
+    pub step: u64,
     /// Joint positions in rad and velocities in rad/s.
     pub joints: &'a JointState,
     /// Values of [`Channel::Environment`], SI units.
@@ -147,6 +150,7 @@ impl<'a> PolicyInput<'a> {
     /// An observation of joints alone.
     pub fn new(joints: &'a JointState) -> Self {
         Self {
+            step: 0,
             joints,
             environment: &[],
             command: &[],

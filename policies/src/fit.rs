@@ -123,10 +123,7 @@ impl Fit<'_> {
 
     /// The tensor of a state, zeroed.
     fn state(&mut self, spec: &StateSpec, info: &TensorInfo) -> Option<Tensor> {
-        let Some(shape) = self.given_shape(info, spec.shape.as_ref().map(|s| (spec.line, s)))
-        else {
-            return None;
-        };
+        let shape = self.given_shape(info, spec.shape.as_ref().map(|s| (spec.line, s)))?;
         let known: Option<Vec<usize>> = shape.into_iter().collect();
         let Some(shape) = known else {
             self.at(

@@ -286,7 +286,39 @@ impl OutputTransform {
 /// Largest manifest, bytes: normalisation of thousands of values.
 const SIZE_LIMIT: u64 = 16 << 20;
 
+/// Which file of a directory says what its policy is, most explicit first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Described {
+    /// `policy.toml`.
+    Manifest,
+    /// `manifest.json`, a policy package.
+    Package,
+    /// The metadata of the only ONNX file.
+    Metadata,
+}
+
+impl std::fmt::Display for Described {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Manifest => FILE_NAME,
+            Self::Package => "policy package (manifest.json)",
+            Self::Metadata => "ONNX file with metadata",
+        })
+    }
+}
+
 impl Manifest {
+    /// What [`Manifest::read`] would read in a directory, if anything.
+    pub fn find(directory: &Path) -> Option<Described> {
+        if directory.join(FILE_NAME).exists() {
+            return Some(Described::Manifest);
+        }
+        if directory.join(PACKAGE_NAME).exists() {
+            return Some(Described::Package);
+        }
+        only_model(directory).map(|_| Described::Metadata)
+    }
+
     /// Reads what a policy directory says about itself: `policy.toml`, else an Intel `manifest.json`
     /// policy package, else the metadata of the only ONNX file.
     pub fn read(directory: &Path) -> Result<Self, PolicyError> {

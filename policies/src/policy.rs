@@ -36,7 +36,8 @@ pub enum Precision {
     /// 32-bit floats, as it was trained.
     #[default]
     Fp32,
-    /// 16-bit floats: for GPUs. On a processor it only saves memory.
+    /// 16-bit floats: for GPUs, and for small networks of an ONNX file, whose weights (bfloat16) then fit into
+    /// a processor's own cache. For a checkpoint on a processor they only save memory.
     Fp16,
     /// 8-bit integers where they lose little; needs what `sinew policy quantize` measured.
     Int8,
@@ -77,7 +78,7 @@ pub struct LoadOptions {
     pub threads: usize,
     /// Where the engine computes.
     pub provider: Provider,
-    /// What it computes with. Only for checkpoints.
+    /// What it computes with. Integers are only for checkpoints.
     pub precision: Precision,
     /// Whether a checkpoint's network is compared with its plain form on the first observation.
     pub self_check: bool,
@@ -281,6 +282,14 @@ impl Policy {
         match &mut self.kind {
             Kind::Network(policy) => policy.run(),
             Kind::Checkpoint(policy) => policy.warmup(),
+        }
+    }
+
+    /// Waits for the comparison with the plain network that the first chunk started, see
+    /// [`LoadOptions::self_check`].
+    pub fn finish_check(&mut self) {
+        if let Kind::Checkpoint(policy) = &mut self.kind {
+            policy.finish_check();
         }
     }
 

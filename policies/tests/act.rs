@@ -192,6 +192,35 @@ fn eight_bits_cost_little() {
     }
 }
 
+/// What was measured must be there as a whole, and be of these weights: floats under the name of
+/// integers, or integers scaled for another network, are nothing that anybody asked for.
+#[test]
+fn ranges_that_are_incomplete_or_of_other_weights_are_refused() {
+    let folder = tiny_act(false).write();
+    let recorder = Recorder::default();
+    let options = LoadOptions {
+        recorder: Some(Arc::clone(&recorder)),
+        ..EngineChoice::Rten.into()
+    };
+    ask(&mut policy(folder.path(), options), 0);
+    let mut measured = recorder.lock().unwrap().clone();
+    measured.write(folder.path()).unwrap();
+    let weights = folder.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&weights, &bytes).unwrap();
+    let error = policy_error(folder.path());
+    assert!(error.contains("other weights"), "{error}");
+    let encoder = measured.ranges.get_mut("act/encode").unwrap();
+    encoder.pop_last().unwrap();
+    measured.write(folder.path()).unwrap();
+    let error = policy_error(folder.path());
+    assert!(
+        error.contains("1 of") && error.contains("sinew policy quantize"),
+        "{error}"
+    );
+}
+
 fn policy_error(folder: &Path) -> String {
     let options = LoadOptions {
         precision: Precision::Int8,

@@ -67,7 +67,10 @@ fn chunk(case: &Case, algebra: Algebra, engine: EngineChoice) -> Vec<f32> {
 /// lerobot's feature map, channel by channel, as tokens.
 fn transposed(map: &[f32], like: &[f32]) -> Vec<f32> {
     assert_eq!(map.len(), like.len());
-    let width = [512, 64].into_iter().find(|w| map.len() % w == 0).unwrap();
+    let width = [512, 64]
+        .into_iter()
+        .find(|w| map.len().is_multiple_of(*w))
+        .unwrap();
     let cells = map.len() / width;
     (0..map.len())
         .map(|i| map[(i % width) * cells + i / width])
@@ -84,9 +87,8 @@ fn close(case: &Case, algebra: Algebra, engine: EngineChoice) {
         case.name
     );
     let mut actions = found;
-    match case.checkpoint.processors.action() {
-        Some(scaling) => scaling.unnormalise_rows(&mut actions),
-        None => {}
+    if let Some(scaling) = case.checkpoint.processors.action() {
+        scaling.unnormalise_rows(&mut actions);
     }
     let off = apart(&actions, &case.floats("actions"));
     assert!(

@@ -2,6 +2,7 @@
 
 mod support;
 
+use sinew_policies::engines::onnx_card::ModelCard;
 use sinew_policies::{Channel, Manifest, Policy, PolicyError, PolicyInput};
 use sinew_runtime::{Frame, JointState};
 use std::path::Path;
@@ -290,6 +291,18 @@ fn an_observation_of_the_wrong_size_is_refused() {
 }
 
 #[test]
+fn joints_that_neither_the_manifest_nor_the_model_names_are_asked_for() {
+    let text = TWO_JOINTS.replacen("joints = [\"a\", \"b\"]", "units = \"rad\"", 1);
+    let manifest = Manifest::parse(Path::new("p/policy.toml"), &text).unwrap();
+    let error = manifest.completed_by(&ModelCard::default()).unwrap_err();
+    let message = error.to_string();
+    assert!(
+        message.starts_with("p/policy.toml:9: `joints`, a list of names, is missing"),
+        "{message}"
+    );
+}
+
+#[test]
 fn bad_manifests_name_line_and_key() {
     let refuse = |from: &str, to: &str, line: usize, part: &str| {
         assert!(TWO_JOINTS.contains(from));
@@ -342,12 +355,6 @@ fn bad_manifests_name_line_and_key() {
         "joints = [\"a\", \"a\"]",
         12,
         "names `a` twice",
-    );
-    refuse(
-        "joints = [\"a\", \"b\"]",
-        "units = \"rad\"",
-        9,
-        "`joints`, a list of names, is missing",
     );
     refuse(
         "joints = [\"a\", \"b\"]",

@@ -7,6 +7,7 @@ mod support;
 
 use sinew_policies::engine::{EngineOptions, Tensor};
 use sinew_policies::graph::Graph;
+use sinew_policies::lerobot::Opening;
 use sinew_policies::lerobot::act::Algebra;
 use sinew_policies::lerobot::diffusion::{DiffusionModel, Lowering, Network};
 use sinew_policies::lerobot::model::{ActOptions, Model};
@@ -26,7 +27,11 @@ fn model(case: &Case, how: (Algebra, Lowering), engine: EngineChoice) -> Diffusi
         prepack: how.1 != Lowering::Convolution,
         ..EngineOptions::default()
     };
-    DiffusionModel::new(&network, how.0, how.1, &options)
+    let opening = Opening {
+        engine: options,
+        ..Opening::default()
+    };
+    DiffusionModel::new(&network, how.0, how.1, &opening)
         .unwrap_or_else(|error| panic!("{}: {error}", case.name))
 }
 
@@ -189,7 +194,7 @@ fn first_prediction(case: &Case, lowering: Lowering, engine: EngineChoice) -> Ve
         noise: Some(&noise),
         ..ActOptions::default()
     };
-    let found = model.probe(&options).unwrap().to_vec();
+    let found = model.probe(&options).unwrap().unwrap().to_vec();
     if lowering != Lowering::Int8 {
         let wanted = case.floats("mid/prediction/0");
         let off = apart(&found, &wanted);

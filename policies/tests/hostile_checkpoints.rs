@@ -378,7 +378,7 @@ fn contradictions_in_configurations_are_named() {
         &["`n_heads` (3) does not divide"],
     );
     says(
-        &with(json!({"vision_backbone": "resnet19"})),
+        &with(json!({"vision_backbone": "vit_b_16"})),
         &["`vision_backbone`", "resnet18"],
     );
     says(

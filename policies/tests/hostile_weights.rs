@@ -1,6 +1,7 @@
 //! Weights that a network does not fit on: everything is listed at once, by name, before any engine.
 
 #[path = "support/checkpoint.rs"]
+#[allow(dead_code)]
 mod checkpoint;
 
 use checkpoint::{Files, floats, safetensors, tensor};

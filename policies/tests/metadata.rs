@@ -9,20 +9,7 @@ use sinew_policies::{Channel, EngineChoice, Features, Manifest, Policy, PolicyIn
 use sinew_runtime::{JointNames, JointState};
 use std::collections::BTreeMap;
 use std::path::Path;
-use support::{features, fetched, manifest, matmul_model};
-
-/// One length-delimited protobuf field.
-fn field(number: u8, contents: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    let mut length = contents.len();
-    while length >= 0x80 {
-        out.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    out.push(length as u8);
-    out.extend_from_slice(contents);
-    out
-}
+use support::{features, fetched, field, manifest, matmul_model};
 
 fn note(key: &str, value: &str) -> Vec<u8> {
     field(
@@ -70,6 +57,7 @@ fn card(changes: &[(&str, Option<&str>)]) -> ModelCard {
         inputs: vec!["x".to_owned()],
         outputs: vec!["y".to_owned()],
         notes,
+        ..ModelCard::default()
     }
 }
 

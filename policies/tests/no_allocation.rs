@@ -2,37 +2,15 @@
 
 mod support;
 
-use sinew_policies::{Channel, Policy, PolicyInput};
+use sinew_policies::lerobot::model::ActOptions;
+use sinew_policies::lerobot::{Checkpoint, Opening, load};
+use sinew_policies::{Channel, EngineChoice, EngineOptions, LoadOptions, Policy, PolicyInput};
 use sinew_runtime::{Frame, JointState};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
+use support::counting::{COUNT, Counting};
+use support::tiny_act::tiny_act;
 use support::{Fake, features, info, manifest};
-
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: forwards to the system allocator; the counter is a plain thread-local number.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -104,4 +82,63 @@ fn inference_around_the_engine_allocates_nothing() {
     }
     assert_eq!(COUNT.with(Cell::get) - before, 0);
     assert_eq!(chunk.len(), 4);
+}
+
+/// A checkpoint's policy allocates what its network's engines do, and nothing besides.
+#[test]
+fn a_checkpoint_allocates_no_more_than_its_engines() {
+    let folder = tiny_act(false).write();
+    let options = LoadOptions {
+        engine: EngineChoice::Rten,
+        threads: 1,
+        self_check: false,
+        ..LoadOptions::default()
+    };
+    let cameras = features(&["a", "b"]).with_cameras(["front", "wrist"]);
+    let mut policy = Policy::load(folder.path(), options, cameras).unwrap();
+    let frames = [32, 37].map(|height| Frame::new(48, height, vec![9; 3 * 48 * height as usize]));
+    let images = [&frames[0], &frames[1]];
+    let mut chunk = Vec::new();
+    let mut state = JointState {
+        len: 2,
+        ..JointState::default()
+    };
+    let mut infer = || {
+        state.seq += 1;
+        let input = PolicyInput {
+            images: &images,
+            ..PolicyInput::new(&state)
+        };
+        policy.infer(&input, &mut chunk).unwrap();
+    };
+    let by_policy = counted(&mut infer);
+
+    let checkpoint = Arc::new(Checkpoint::open(folder.path()).unwrap());
+    let opening = Opening {
+        engine: EngineOptions {
+            engine: EngineChoice::Rten,
+            ..EngineOptions::default()
+        },
+        ..Opening::default()
+    };
+    let mut model = load(&checkpoint, &opening).unwrap();
+    let mut run = || {
+        for image in 0..2 {
+            model.encode(image).unwrap();
+        }
+        model.observe(&[0.0; 2], &[]);
+        model.prefix().unwrap();
+        model.act(&ActOptions::default()).unwrap();
+    };
+    let by_model = counted(&mut run);
+    assert!(by_model > 0, "the engine's allocations are not seen");
+    assert_eq!(by_policy, by_model);
+}
+
+/// Allocations of ten runs, after two to warm up.
+fn counted(run: &mut dyn FnMut()) -> usize {
+    (0..2).for_each(|_| run());
+    let before = COUNT.with(Cell::get);
+    (0..10).for_each(|_| run());
+    COUNT.with(Cell::get) - before
 }

@@ -359,6 +359,8 @@ impl ControlCore {
     fn send(&mut self, flags: &mut TickFlags) {
         flags.set(TickFlags::ACTED, true);
         self.counters.acted += 1;
+        let now = self.observation.now_ns;
+        self.counters.first_target_ns.get_or_insert(now);
         self.target.seq += 1;
         self.target.issued_ns = self.observation.now_ns;
         self.targets.publish(self.target);

@@ -47,23 +47,29 @@ fn walk(kind: &str, engine: &str, command: [f64; 3], seconds: f64) -> LeggedWalk
 }
 
 /// Ten seconds at 0.6 m/s, upright, straight ahead; the first two metres or so are lost to starting.
-fn walks(kind: &str) {
-    let walk = walk(kind, "rten", [0.6, 0.0, 0.0], 10.0);
+fn walks(kind: &str, engine: &str) {
+    let walk = walk(kind, engine, [0.6, 0.0, 0.0], 10.0);
     let [x, y, z] = walk.base_position();
     assert!(walk.upright() && z > 0.7, "fell: {z}");
     assert!(x > 4.0 && y.abs() < 1.0, "it walks ahead: ({x}, {y})");
-    let pixels = keep_picture(&walk, &format!("g1_{kind}_after_10_s"));
+    let pixels = keep_picture(&walk, &format!("g1_{kind}_{engine}_after_10_s"));
     assert!(pixels.iter().any(|&p| p > 50), "the picture is not black");
 }
 
 #[test]
 fn the_ppo_policy_walks() {
-    walks("ppo");
+    walks("ppo", "rten");
 }
 
 #[test]
 fn the_fastsac_policy_walks() {
-    walks("fastsac");
+    walks("fastsac", "rten");
+}
+
+#[test]
+fn sixteen_bit_weights_walk() {
+    walks("ppo", "fp16");
+    walks("fastsac", "fp16");
 }
 
 #[test]

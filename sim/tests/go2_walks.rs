@@ -18,8 +18,12 @@ fn new(seed: u64) -> LeggedWalk {
 }
 
 fn walk(seed: u64, command: [f64; 3], seconds: f64) -> LeggedWalk {
+    walk_on("rten", seed, command, seconds)
+}
+
+fn walk_on(engine: &str, seed: u64, command: [f64; 3], seconds: f64) -> LeggedWalk {
     let mut walk = new(seed);
-    let mut policy = policy("go2", "rten", "go2", walk.joint_names());
+    let mut policy = policy("go2", engine, "go2", walk.joint_names());
     walk.set_command(command);
     walk.run(seconds, steps(&mut policy)).unwrap();
     walk
@@ -49,6 +53,14 @@ fn ten_seconds_at_0_6_m_per_s_end_upright_and_far_away() {
 }
 
 #[test]
+fn sixteen_bit_weights_walk_as_far() {
+    let walk = walk_on("fp16", 1, [0.6, 0.0, 0.0], 10.0);
+    let [x, y, _] = walk.base_position();
+    println!("walked to ({x:.2}, {y:.2})");
+    assert!(walk.upright() && x > 4.5 && y.abs() < 1.0, "({x}, {y})");
+}
+
+#[test]
 fn it_stands_without_a_command_and_turns_on_command() {
     let standing = walk(2, [0.0; 3], 4.0);
     assert!(
@@ -72,21 +84,26 @@ fn all_engines_decide_alike_along_a_walk() {
     let mut by_rten = policy("go2", "rten", "go2", &names);
     let mut others = ["ort", "auto"].map(|engine| policy("go2", engine, "go2", &names));
     walk.set_command([0.6, 0.0, 0.0]);
-    let mut largest = 0.0f64;
+    let mut largest = [0.0f64; 2];
     walk.run(10.0, |seen| {
         let target = steps(&mut by_rten)(seen)?;
-        for other in &mut others {
+        for (other, largest) in others.iter_mut().zip(&mut largest) {
             let there = steps(other)(seen)?;
             for (a, b) in target.positions().iter().zip(there.positions()) {
-                largest = largest.max((a - b).abs());
+                *largest = largest.max((a - b).abs());
             }
         }
         Ok::<_, SimError>(target)
     })
     .unwrap();
-    println!("joint targets are at most {largest:e} rad apart");
+    println!("joint targets are at most {largest:?} rad apart");
     assert_eq!(others.map(|policy| policy.engine_name()), ["ort", "direct"]);
-    assert!(walk.upright() && largest < 1e-5, "{largest:e}");
+    // Each policy is told its own last action, so that roundings grow along the walk; a step of the
+    // servos' encoders is fifteen times what is allowed here.
+    assert!(
+        walk.upright() && largest.iter().all(|apart| *apart < 1e-4),
+        "{largest:?}"
+    );
 }
 
 #[test]

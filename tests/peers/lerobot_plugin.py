@@ -4,7 +4,12 @@ Usage: lerobot_plugin.py SINEW   (with the installed package on PYTHONPATH)
 """
 
 import json
+import socket
+import struct
 import sys
+import tempfile
+import threading
+import time
 
 import numpy as np
 import torch
@@ -39,7 +44,49 @@ def main():
         SinewPickEnv(**(config.gym_kwargs | {"binary": "no-such-sinew"}))
     except SinewError as error:
         found["missing"] = str(error)
+    found |= links()
     print(json.dumps(found))
+
+
+def links():
+    """A simulator that listens late is waited for; from what is no simulator the link goes away."""
+    from lerobot_env_sinew import SinewError
+    from lerobot_env_sinew.link import SinewProcess
+
+    class Late(SinewProcess):
+        def __init__(self, path):
+            self.path = path
+            self._process = type("Alive", (), {"poll": lambda self: None})()
+
+    def serve(path, header, left):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+            server.bind(path)
+            time.sleep(0.3)
+            server.listen()
+            client, _ = server.accept()
+            client.sendall(struct.pack("<II", len(header), 0) + header)
+            client.settimeout(10)
+            left.append(client.recv(1) == b"")
+
+    hello = json.dumps({"type": "hello", "version": 1, "world": "late", "joints": [], "cameras": []}).encode()
+    found = {"strange": [], "left": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for number, header in enumerate((hello, b"no json", b"[]", b'{"type":"hello","version":1}')):
+            path = f"{folder}/{number}.sock"
+            thread = threading.Thread(target=serve, args=(path, header, found["left"]))
+            thread.start()
+            # The kept error keeps the link, so that only closing it ends the connection.
+            kept = None
+            try:
+                link = Late(path).connect()
+                found["late"] = link.world
+                link.close()
+            except SinewError as error:
+                kept = error
+                found["strange"].append(str(error))
+            thread.join()
+            del kept
+    return found
 
 
 def backbone():

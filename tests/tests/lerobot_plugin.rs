@@ -106,4 +106,7 @@ fn lerobot_finds_the_plugin_and_its_worlds_are_the_same_in_every_run() {
     assert!(refused[1].as_str().unwrap().contains("finite"), "{found}");
     assert_eq!(found["after"], 0.0);
     assert!(found["missing"].as_str().unwrap().contains("no-such-sinew"));
+    assert_eq!(found["late"], "late", "who listens late is waited for");
+    assert_eq!(found["strange"].as_array().unwrap().len(), 3, "{found}");
+    assert_eq!(found["left"], serde_json::json!([true, true, true, true]));
 }

@@ -287,6 +287,37 @@ fn bench_measures_policies_of_both_kinds() {
 }
 
 #[test]
+fn quantize_measures_what_int8_needs_and_what_it_costs() {
+    let names = NAMES
+        .lines()
+        .filter(|line| !line.starts_with("environment"));
+    let folder = checkpoint(6, 5.0, &names.collect::<Vec<_>>().join("\n"));
+    let data = recorded();
+    let dataset = data.path().to_str().unwrap();
+    let int8 = ["--precision", "int8", "--seconds", "0.1", "--json"];
+    let outcome = policy("bench", folder.path(), &int8);
+    assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("sinew policy quantize"),
+        "{}",
+        outcome.stderr
+    );
+    let arguments = ["--dataset", dataset, "--frames", "6", "--json"];
+    let report = policy("quantize", folder.path(), &arguments).json();
+    assert_eq!(report["observations"], 6, "{report}");
+    assert!(report["max_percent"].as_f64().unwrap() < 1.0, "{report}");
+    assert!(folder.path().join("sinew-int8.json").is_file());
+    let report = policy("bench", folder.path(), &int8).json();
+    assert_eq!(report["precision"], "int8");
+    let none = policy(
+        "quantize",
+        folder.path(),
+        &["--dataset", dataset, "--frames", "0"],
+    );
+    assert_eq!(none.code, Some(2), "{}", none.stderr);
+}
+
+#[test]
 fn compare_says_how_far_apart_actions_are() {
     let names = NAMES
         .lines()
@@ -346,7 +377,8 @@ fn recorded() -> TempDir {
         "observation.environment_state",
         ExtraType::Float32,
         &surroundings,
-    );
+    )
+    .for_policies();
     let spec = DatasetSpec {
         robot_type: "so_follower".to_owned(),
         fps: 30,

@@ -1,6 +1,8 @@
 //! `sinew sim so101-pick --serve`, by a client that knows only the documented bytes.
 
 use serde_json::{Value, json};
+use sinew_hardware::{Blueprint, Units};
+use sinew_sim::pick::{DOF, DONE_FOR_S, LockstepPick, ROBOT, ScriptedPick};
 use sinew_tests::{LIMIT, Running, wait_until};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -125,6 +127,50 @@ fn worlds_wait_for_their_clients_and_are_the_same_in_every_run() {
 }
 
 #[test]
+fn a_served_world_is_the_one_that_evaluations_play_in() {
+    let folder = TempDir::new().unwrap();
+    let (_running, socket) = start(&folder);
+    let (mut client, _) = Client::connect(&socket);
+    let units = Units::default_of(&Blueprint::load(ROBOT).unwrap()).unwrap();
+    let mut world = LockstepPick::new(5, None).unwrap();
+    let mut operator = ScriptedPick::new(world.task()).unwrap();
+    let (mut answer, _) = client.ask(&reset(5));
+    let mut done_since = None;
+    // 30 Hz is no multiple of a physics step.
+    for step_number in 0..900 {
+        let seen = world.observe().unwrap();
+        let mut state = [0.0; DOF];
+        units.to_lerobot(&seen.positions, &mut state);
+        let served: Vec<f32> = serde_json::from_value(answer["state"].clone()).unwrap();
+        assert_eq!(served, state, "step {step_number}");
+        let time_s = answer["time_s"].as_f64().unwrap();
+        assert!((time_s - seen.state.time_s).abs() < 1e-9, "{time_s}");
+        done_since = seen
+            .state
+            .success
+            .then(|| done_since.unwrap_or(step_number));
+        let success = done_since.is_some_and(|since| step_number - since >= 15);
+        assert_eq!(answer["success"], json!(success), "step {step_number}");
+        assert_eq!(world.is_done_for(DONE_FOR_S), success);
+        if success {
+            assert_eq!(answer["reward"], 1.0);
+            return;
+        }
+        let wanted = operator
+            .tick(seen.state.time_s, &seen.positions, &seen.state)
+            .unwrap();
+        // In the middle of an encoder step, where the single precision of the action changes nothing.
+        let encoder = std::f64::consts::TAU / 4096.0;
+        let told = wanted.map(|rad| (rad / encoder).round() * encoder);
+        let mut action = [0.0; DOF];
+        units.to_lerobot(&told, &mut action);
+        world.advance(&told, 1.0 / 30.0).unwrap();
+        (answer, _) = client.ask(&step(&action.map(f64::from), 1.0 / 30.0));
+    }
+    panic!("the operator did not solve it: {answer}");
+}
+
+#[test]
 fn wrong_steps_are_refused_and_the_world_goes_on() {
     let folder = TempDir::new().unwrap();
     let (_running, socket) = start(&folder);
@@ -227,8 +273,8 @@ fn lockstep_recording_says_what_does_not_go_together() {
     let dataset = folder.path().join("d");
     for (extra, word) in [
         (&["--teleop", "keyboard"][..], "--teleop scripted"),
-        (&["--teleop", "scripted", "--port", "sim"][..], "--port"),
         (&["--teleop", "scripted", "--noise", "-1"][..], "--noise"),
+        (&["--teleop", "scripted", "--robot", "so100"][..], "so101"),
     ] {
         let mut arguments = vec![
             "record",
@@ -238,6 +284,22 @@ fn lockstep_recording_says_what_does_not_go_together() {
         ];
         arguments.extend(extra);
         Running::to_end(&arguments).failed(2, &[word]);
+        assert!(!dataset.exists(), "nothing half-made stays behind");
+    }
+    for (option, value) in [
+        ("--port", Some("sim")),
+        ("--view", Some("spawn")),
+        ("--topics", None),
+        ("--supervisor", Some("/o/s")),
+        ("--camera-timeout", Some("1")),
+    ] {
+        let set = dataset.to_str().unwrap();
+        let mut arguments = vec!["record", "--lockstep", "--dataset", set, option];
+        arguments.extend(value);
+        let outcome = Running::to_end(&arguments);
+        let refusal = format!("'--lockstep' cannot be used with '{option}");
+        assert_eq!(outcome.code, Some(2), "{outcome:?}");
+        assert!(outcome.stderr.contains(&refusal), "{outcome:?}");
         assert!(!dataset.exists(), "nothing half-made stays behind");
     }
 }

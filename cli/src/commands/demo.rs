@@ -21,7 +21,8 @@ pub(crate) fn demo(args: &Demo) -> Result<()> {
 mod simulated {
     use super::*;
     use crate::args::{
-        CodecArg, LockstepArgs, Operator, OutputArgs, Record, Replay, RobotArgs, Run, StrategyArgs,
+        CodecArg, Computing, LockstepArgs, Operator, OutputArgs, Record, Replay, RobotArgs, Run,
+        StrategyArgs,
     };
     use crate::commands::record::{self, Recorded};
     use crate::commands::run::{self, Ran};
@@ -34,6 +35,8 @@ mod simulated {
     use anyhow::Context;
     use sinew_datasets::Dataset;
     use sinew_datasets::video::{PixFmt, Quality, side_by_side_mp4};
+    use sinew_policies::lerobot::Checkpoint;
+    use sinew_sim::pick::CAMERA_SIZE;
     use sinew_sim::pick::realtime::{SimConfig, SimServer};
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
@@ -57,18 +60,7 @@ mod simulated {
 
     pub(super) fn run(args: &Demo) -> Result<()> {
         empty(&args.out)?;
-        let config = SimConfig {
-            seed: args.seed,
-            ..SimConfig::default()
-        };
-        step(
-            args,
-            "starting the simulated SO-101 (MuJoCo, six emulated STS3215 servos, two cameras)",
-        );
-        let server = Arc::new(SimServer::start(&config).map_err(usage)?);
-        step(args, &format!("servo bus at {}", server.device().display()));
-        let all = phases(args, &server)?;
-        server.check()?;
+        let all = phases(args)?;
         if args.json {
             println!("{}", serde_json::to_string_pretty(&all)?);
         } else {
@@ -77,8 +69,15 @@ mod simulated {
         Ok(())
     }
 
-    fn phases(args: &Demo, server: &Arc<SimServer>) -> Result<Everything> {
-        let world = World::Here(server.clone());
+    /// A simulated arm that runs, with cameras of a size.
+    fn start(args: &Demo, camera_size: (u32, u32)) -> Result<(Arc<SimServer>, RobotArgs)> {
+        let config = SimConfig {
+            seed: args.seed,
+            camera_size,
+            ..SimConfig::default()
+        };
+        let server = Arc::new(SimServer::start(&config).map_err(usage)?);
+        step(args, &format!("servo bus at {}", server.device().display()));
         let robot = RobotArgs {
             robot: "so101".to_owned(),
             port: Some(server.device().to_string_lossy().into_owned()),
@@ -86,6 +85,18 @@ mod simulated {
             bus_rate: 200.0,
             sim: None,
         };
+        Ok((server, robot))
+    }
+
+    fn phases(args: &Demo) -> Result<Everything> {
+        // Before anything is recorded.
+        let pictures = picture_size(&args.policy)?;
+        step(
+            args,
+            "starting the simulated SO-101 (MuJoCo, six emulated STS3215 servos, two cameras)",
+        );
+        let (mut server, mut robot) = start(args, CAMERA_SIZE)?;
+        let mut world = World::Here(server.clone());
         let dataset = args.out.join("dataset");
         step(
             args,
@@ -117,6 +128,17 @@ mod simulated {
         let replayed = replay::run(&replay_args, Some(world.clone()), stop.clone())?;
         end_if_interrupted(stop.cause())?;
         let replay_success = server.success()?;
+        server.check()?;
+        if pictures != CAMERA_SIZE {
+            let (width, height) = pictures;
+            step(
+                args,
+                &format!("cameras of {width}×{height} pixels, as the policy was trained with"),
+            );
+            drop((world, server));
+            (server, robot) = start(args, pictures)?;
+            world = World::Here(server.clone());
+        }
         step(
             args,
             &format!("running the policy in {}", args.policy.display()),
@@ -124,6 +146,7 @@ mod simulated {
         let stop = whole.child();
         let policy = run::drive(&run_args(args, robot), Some(world), stop.clone())?;
         end_if_interrupted(stop.cause())?;
+        server.check()?;
         step(args, "joining what the cameras saw into one video");
         let video = args.out.join("episodes.mp4");
         montage(&dataset, &video)?;
@@ -135,6 +158,21 @@ mod simulated {
             video,
             dataset,
         })
+    }
+
+    /// The pictures that a policy takes, where it says so: width and height, pixels.
+    fn picture_size(policy: &Path) -> Result<(u32, u32)> {
+        if Checkpoint::find(policy).is_none() {
+            return Ok(CAMERA_SIZE);
+        }
+        let checkpoint = Checkpoint::open(policy).map_err(usage)?;
+        let size = checkpoint.config.images().find_map(|image| {
+            let [_, height, width] = *image.shape.as_slice() else {
+                return None;
+            };
+            Some((u32::try_from(width).ok()?, u32::try_from(height).ok()?))
+        });
+        Ok(size.unwrap_or(CAMERA_SIZE))
     }
 
     fn record_args(args: &Demo, robot: &RobotArgs, dataset: &Path) -> Record {
@@ -164,7 +202,10 @@ mod simulated {
         Run {
             robot,
             policy: args.policy.clone(),
-            engine: args.engine,
+            computing: Computing {
+                engine: args.engine,
+                ..Computing::default()
+            },
             seconds: Some(POLICY_SECONDS),
             seed: Some(args.seed + POLICY_SEED_OFFSET),
             strategy: StrategyArgs::default(),

@@ -134,8 +134,8 @@ mod simulated {
                 "--episode-time {seconds}: choose 0.1 to 3600 s"
             )));
         }
-        if args.threads == 0 || args.workers == Some(0) {
-            return Err(usage("--threads and --workers: choose 1 or more"));
+        if args.workers == Some(0) {
+            return Err(usage("--workers: choose 1 or more"));
         }
         Ok(())
     }
@@ -166,8 +166,11 @@ mod simulated {
             .with_cameras(CAMERAS)
             .with_values(Channel::Environment, ENVIRONMENT);
         let options = LoadOptions {
-            threads: args.threads,
-            ..LoadOptions::from(args.engine)
+            // One thread each: episodes are played side by side, and sums do not depend on the machine.
+            threads: args.computing.threads.max(1),
+            // It would depend on the time which chunk is the first of another network.
+            self_check: false,
+            ..args.computing.options()
         };
         Loaded::new(&args.policy, options, &args.strategy, features)
     }

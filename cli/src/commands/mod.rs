@@ -10,6 +10,8 @@ pub(crate) mod policy;
 mod record;
 #[cfg(feature = "sim")]
 mod record_lockstep;
+#[cfg(feature = "sim")]
+mod record_take_over;
 mod replay;
 mod run;
 mod sim;

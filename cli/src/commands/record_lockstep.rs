@@ -4,6 +4,7 @@
 //! the recorder in turn. The same arguments give the same rows.
 
 use super::record::{EpisodeResult, print_episodes};
+use super::record_take_over::Beginner;
 use crate::args::{Operator, Record};
 use crate::failure::{check_seconds, usage};
 use crate::recording;
@@ -11,7 +12,7 @@ use crate::session::Rig;
 use anyhow::{Result, anyhow};
 use sinew_datasets::{ExtraValue, Recorder, Row};
 use sinew_runtime::stop::StopToken;
-use sinew_sim::pick::{DOF, Disturbance, LockstepPick, Observation, ScriptedPick};
+use sinew_sim::pick::{DOF, Disturbance, LockstepPick, Observation, ROBOT, ScriptedPick, WORLD};
 use std::time::Instant;
 
 /// Rows recorded after the operator is done, s, so that a policy learns to stay at home.
@@ -37,6 +38,9 @@ struct Recorded {
 pub(super) fn record(args: &Record, stop: &StopToken) -> Result<()> {
     check(args)?;
     let rig = Rig::load(&args.robot)?;
+    let beginner = args.lockstep.take_over.as_deref();
+    let beginner = beginner.map(|folder| Beginner::new(folder, &rig, args.fps));
+    let beginner = beginner.transpose()?;
     let start = Instant::now();
     let mut world = LockstepPick::new(args.seed, Some(args.lockstep.camera_size)).map_err(usage)?;
     let cameras = world.cameras();
@@ -50,6 +54,7 @@ pub(super) fn record(args: &Record, stop: &StopToken) -> Result<()> {
     };
     let mut takes = Takes {
         args,
+        beginner,
         rig: &rig,
         operator: ScriptedPick::new(world.task())?,
         world: &mut world,
@@ -88,10 +93,11 @@ fn check(args: &Record) -> Result<()> {
             "--lockstep is faster than a person: it needs --teleop scripted",
         ));
     }
-    if args.robot.port.is_some() || args.robot.sim.is_some() {
-        return Err(usage(
-            "--lockstep simulates in this process: leave out --port and --sim",
-        ));
+    if args.robot.robot != ROBOT {
+        return Err(usage(format!(
+            "--robot {}: --lockstep simulates {WORLD}, which has an {ROBOT}; leave --robot out",
+            args.robot.robot
+        )));
     }
     if !(0.0..=MOST_NOISE).contains(&args.lockstep.noise) {
         return Err(usage(format!(
@@ -102,11 +108,22 @@ fn check(args: &Record) -> Result<()> {
     Ok(())
 }
 
+/// What became of an episode.
+enum Take {
+    /// It is in the dataset.
+    Kept,
+    /// The operator did not get it done.
+    Failed,
+    /// The policy had done the task before the operator was to take over.
+    NotNeeded,
+}
+
 struct Takes<'a> {
     args: &'a Record,
     rig: &'a Rig,
     world: &'a mut LockstepPick,
     operator: ScriptedPick,
+    beginner: Option<Beginner>,
     recorder: Recorder,
     video: Option<String>,
     episodes: Vec<EpisodeResult>,
@@ -118,10 +135,10 @@ impl Takes<'_> {
         let mut seed = self.args.seed;
         let mut failures = 0;
         while (self.episodes.len() as u64) < self.args.episodes && !stop.is_set() {
-            if self.take(seed, stop)? {
-                failures = 0;
-            } else {
-                failures += 1;
+            match self.take(seed, stop)? {
+                Take::Kept => failures = 0,
+                Take::Failed => failures += 1,
+                Take::NotNeeded => {}
             }
             if failures == MOST_FAILURES {
                 return Err(anyhow!(
@@ -134,9 +151,15 @@ impl Takes<'_> {
     }
 
     /// Records the episode of `seed`, or leaves it out if it fails; says which.
-    fn take(&mut self, seed: u64, stop: &StopToken) -> Result<bool> {
+    fn take(&mut self, seed: u64, stop: &StopToken) -> Result<Take> {
         self.world.reset(seed)?;
         self.operator.restart();
+        if let Some(beginner) = &mut self.beginner {
+            if !beginner.play(self.world, seed, stop)? {
+                return Ok(Take::NotNeeded);
+            }
+            self.operator.take_over();
+        }
         let tasks = &self.args.task;
         let number = self.episodes.len();
         let task = tasks.get(number % tasks.len().max(1));
@@ -148,7 +171,7 @@ impl Takes<'_> {
             if !stop.is_set() {
                 self.unsolved.push(seed);
             }
-            return Ok(false);
+            return Ok(Take::Failed);
         }
         let start = Instant::now();
         let summary = self.recorder.save_episode()?;
@@ -166,7 +189,7 @@ impl Takes<'_> {
         if number % 25 == 24 && !self.args.output.json {
             eprintln!("  {} episodes", number + 1);
         }
-        Ok(true)
+        Ok(Take::Kept)
     }
 
     /// Lets the operator work until it is done; whether the task then is.

@@ -10,7 +10,6 @@ use crate::report;
 use crate::session::{Rates, SessionReport, Setup};
 use crate::world::World;
 use anyhow::Result;
-use sinew_policies::LoadOptions;
 use sinew_runtime::actions::Strategy;
 use sinew_runtime::stop::{StopCause, StopToken};
 use std::time::{Duration, Instant};
@@ -30,6 +29,8 @@ pub(crate) struct Ran {
     /// Whether the simulated task was done; absent on a real robot.
     pub(crate) success: Option<bool>,
     pub(crate) seconds: f64,
+    /// From the start of the program to the first target that was sent, s.
+    pub(crate) first_action_s: Option<f64>,
     pub(crate) session: SessionReport,
 }
 
@@ -41,6 +42,9 @@ pub(crate) fn run(args: &Run) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&ran)?);
     } else {
         print!("{}", report::table(&ran.session));
+        if let Some(seconds) = ran.first_action_s {
+            println!("first action {seconds:.2} s after the program started");
+        }
         if let Some(success) = ran.success {
             println!(
                 "{} on {}: {} after {:.1} s",
@@ -58,7 +62,7 @@ pub(crate) fn run(args: &Run) -> Result<()> {
 pub(crate) fn drive(args: &Run, world: Option<World>, stop: StopToken) -> Result<Ran> {
     check_seconds("--seconds", args.seconds)?;
     let (rig, world, robot) = open(&args.robot, world)?;
-    let options = LoadOptions::from(args.engine);
+    let options = args.computing.options();
     let policy = load_policy(&args.policy, options, &args.strategy, &rig, &world)?;
     begin_episode(&world, args.seed)?;
     let (name, engine, rate) = (policy.name.clone(), policy.engine, policy.rate_hz);
@@ -90,13 +94,16 @@ pub(crate) fn drive(args: &Run, world: Option<World>, stop: StopToken) -> Result
     let seconds = start.elapsed().as_secs_f64();
     let report = session.join();
     monitor.finish();
+    let report = report?;
+    let first_ns = report.control.counters.first_target_ns;
     Ok(Ran {
         policy: name,
         engine,
         strategy,
         success: success?,
         seconds,
-        session: report?,
+        first_action_s: first_ns.map(|ns| ns.saturating_sub(crate::started_ns()) as f64 / 1e9),
+        session: report,
     })
 }
 

@@ -96,7 +96,7 @@ mod pick {
         check_seconds("--seconds", args.seconds)?;
         let socket = args.serve.as_deref().unwrap_or(std::path::Path::new(""));
         let stop = stop_token()?;
-        let size = (args.camera_fps > 0).then(|| args.camera_size);
+        let size = (args.camera_fps > 0).then_some(args.camera_size);
         let server = EpisodeServer::start(socket, size).map_err(usage)?;
         if args.json {
             println!("{}", serde_json::json!({ "socket": server.path() }));

@@ -2,6 +2,7 @@
 
 pub mod direct;
 pub mod onnx_card;
+mod onnx_growth;
 pub mod onnx_scan;
 pub mod ort;
 pub mod rten;

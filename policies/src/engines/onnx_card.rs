@@ -1,6 +1,7 @@
 //! What an ONNX file says about itself: names of inputs and outputs, and the exporter's notes
 //! (`metadata_props`).
 
+use super::onnx_scan::descend;
 use super::protobuf::{Field, Fields, Value};
 use std::collections::{BTreeMap, HashSet};
 
@@ -18,6 +19,8 @@ pub struct ModelCard {
     pub inputs: Vec<String>,
     /// Outputs, in file order.
     pub outputs: Vec<String>,
+    /// Sizes of each output's axes, by name; `None` where the graph leaves one open.
+    pub output_shapes: BTreeMap<String, Vec<Option<usize>>>,
     /// Notes by key.
     pub notes: BTreeMap<String, String>,
 }
@@ -69,7 +72,12 @@ impl ModelCard {
                 // An initializer may be listed among the inputs too; it is none.
                 5 => constants.extend(name(inner, at, 8)?),
                 11 => self.inputs.extend(name(inner, at, 1)?),
-                12 => self.outputs.extend(name(inner, at, 1)?),
+                12 => {
+                    if let Some(name) = name(inner, at, 1)? {
+                        self.output_shapes.insert(name.clone(), shape(inner, at)?);
+                        self.outputs.push(name);
+                    }
+                }
                 _ => {}
             }
             if self.inputs.len() + self.outputs.len() > MAX_TENSORS {
@@ -79,6 +87,26 @@ impl ModelCard {
         self.inputs.retain(|name| !constants.contains(name));
         Ok(())
     }
+}
+
+/// Axes of a ValueInfoProto.
+fn shape(bytes: &[u8], base: usize) -> Result<Vec<Option<usize>>, String> {
+    let mut axes = Vec::new();
+    descend(bytes, base, &[2, 1, 2, 1], &mut |dim, at| {
+        let mut size = None;
+        for field in Fields::new(dim, at) {
+            if let Field {
+                number: 1,
+                value: Value::Varint(value),
+            } = field?
+            {
+                size = usize::try_from(value).ok();
+            }
+        }
+        axes.push(size);
+        Ok(())
+    })?;
+    Ok(axes)
 }
 
 /// StringStringEntryProto.

@@ -6,9 +6,9 @@
 //! protobuf (field numbers from onnx.proto3) refuses those in time linear in the file, without
 //! building anything.
 
+use super::onnx_growth::{Growth, Operator};
 use super::protobuf::{Field, Fields, Value, broken, varint};
 use crate::engine::MAX_ELEMENTS;
-use std::collections::HashMap;
 
 /// Graphs inside graphs (If, Loop, Scan) that are allowed.
 const MAX_DEPTH: usize = 16;
@@ -68,8 +68,7 @@ impl Scan {
                 "graphs are nested more than {MAX_DEPTH} deep at byte {base}"
             ));
         }
-        let mut constants = HashMap::new();
-        let mut shape_uses = Vec::new();
+        let (mut growth, mut operators) = (Growth::default(), Vec::new());
         for field in Fields::new(bytes, base) {
             let field = field?;
             let Value::Bytes(inner, at) = field.value else {
@@ -77,26 +76,26 @@ impl Scan {
             };
             match field.number {
                 1 => {
-                    let node = self.node(inner, at, depth)?;
-                    shape_uses.extend(node.shape_input.map(|name| (node.op, name)));
-                    constants.extend(node.constant);
+                    let (operator, constant) = self.node(inner, at, depth)?;
+                    if let Some(constant) = constant {
+                        growth.constants.insert(operator.output, constant);
+                    }
+                    operators.push(operator);
                 }
                 5 => {
                     let tensor = tensor(inner, at)?;
-                    constants.insert(tensor.name, tensor.ints);
+                    growth.constants.insert(tensor.name, tensor);
                 }
-                // value_info, input, output
-                11..=13 => value_info(inner, at)?,
+                11 => {
+                    let (name, size) = value_info(inner, at)?;
+                    growth.least.insert(name, size);
+                }
+                // value_info, output
+                12 | 13 => drop(value_info(inner, at)?),
                 _ => {}
             }
         }
-        for (op, name) in shape_uses {
-            if let Some(dims) = constants.get(name) {
-                elements(dims.iter().copied())
-                    .map_err(|e| format!("operator {op} makes a tensor that {e}"))?;
-            }
-        }
-        Ok(())
+        growth.check(&operators)
     }
 
     fn function(&mut self, bytes: &[u8], base: usize) -> Result<(), String> {
@@ -112,7 +111,13 @@ impl Scan {
         Ok(())
     }
 
-    fn node<'a>(&mut self, bytes: &'a [u8], base: usize, depth: usize) -> Result<Node<'a>, String> {
+    /// An operator, and the tensor of a `Constant`.
+    fn node<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        base: usize,
+        depth: usize,
+    ) -> Result<(Operator<'a>, Option<Constant<'a>>), String> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             return Err(format!("it has more than {MAX_NODES} operators"));
@@ -128,35 +133,22 @@ impl Scan {
                 1 => inputs.push(text(inner, at)?),
                 2 if output.is_empty() => output = text(inner, at)?,
                 4 => op = text(inner, at)?,
-                5 => constant = constant.or(self.attribute(inner, at, depth)?),
+                5 => constant = self.attribute(inner, at, depth)?.or(constant),
                 _ => {}
             }
         }
-        let shape_input = match op {
-            "ConstantOfShape" => inputs.first().copied(),
-            "Expand" | "Tile" => inputs.get(1).copied(),
-            _ => None,
-        };
-        let constant = if op == "Constant" {
-            constant.map(|ints| (output, ints))
-        } else {
-            None
-        };
-        Ok(Node {
-            op,
-            shape_input,
-            constant,
-        })
+        let operator = Operator { op, inputs, output };
+        Ok((operator, constant.filter(|_| op == "Constant")))
     }
 
-    /// The integers of a tensor attribute, if it is one.
-    fn attribute(
+    /// The tensor of an attribute, if it is one.
+    fn attribute<'a>(
         &mut self,
-        bytes: &[u8],
+        bytes: &'a [u8],
         base: usize,
         depth: usize,
-    ) -> Result<Option<Vec<i64>>, String> {
-        let mut ints = None;
+    ) -> Result<Option<Constant<'a>>, String> {
+        let mut found = None;
         for field in Fields::new(bytes, base) {
             let field = field?;
             let Value::Bytes(inner, at) = field.value else {
@@ -164,26 +156,25 @@ impl Scan {
             };
             match field.number {
                 // t, tensors
-                5 | 10 => ints = Some(tensor(inner, at)?.ints),
+                5 | 10 => found = Some(tensor(inner, at)?),
                 // g, graphs
                 6 | 11 => self.graph(inner, at, depth + 1)?,
                 _ => {}
             }
         }
-        Ok(ints)
+        Ok(found)
     }
 }
 
-struct Node<'a> {
-    op: &'a str,
-    shape_input: Option<&'a str>,
-    constant: Option<(&'a str, Vec<i64>)>,
-}
-
-struct Constant<'a> {
-    name: &'a str,
+/// A constant tensor, as far as sizes go.
+pub(super) struct Constant<'a> {
+    pub(super) name: &'a str,
+    pub(super) count: usize,
+    pub(super) dims: Vec<usize>,
     /// Values, when it is a short int64 tensor such as a shape.
-    ints: Vec<i64>,
+    pub(super) ints: Vec<i64>,
+    /// Values, when it is a short f32 tensor such as scales.
+    pub(super) floats: Vec<f32>,
 }
 
 /// TensorProto: the dimensions must agree with the bytes that are there.
@@ -192,13 +183,19 @@ fn tensor(bytes: &[u8], base: usize) -> Result<Constant<'_>, String> {
     let mut raw: Option<&[u8]> = None;
     let mut ints = Vec::new();
     let mut listed_bytes = 0usize;
+    // float_data, packed.
+    let mut listed: Option<&[u8]> = None;
     for field in Fields::new(bytes, base) {
         let field = field?;
         match (field.number, field.value) {
             (1, value) => integers(value, MAX_RANK + 1, &mut dims)?,
             (2, Value::Varint(value)) => kind = value,
             (7, value) => integers(value, usize::MAX, &mut ints)?,
-            (4 | 5 | 6 | 10 | 11, Value::Bytes(values, _)) => listed_bytes += values.len().max(1),
+            (4, Value::Bytes(values, _)) => {
+                listed = Some(values);
+                listed_bytes += values.len().max(1);
+            }
+            (5 | 6 | 10 | 11, Value::Bytes(values, _)) => listed_bytes += values.len().max(1),
             (4 | 5 | 6 | 10 | 11, _) => listed_bytes += 1,
             (8, Value::Bytes(text_bytes, at)) => name = text(text_bytes, at)?,
             (9, Value::Bytes(data, _)) => raw = Some(data),
@@ -230,7 +227,21 @@ fn tensor(bytes: &[u8], base: usize) -> Result<Constant<'_>, String> {
             .collect();
     }
     ints.truncate(MAX_RANK + 1);
-    Ok(Constant { name, ints })
+    let short = raw.or(listed).filter(|_| kind == 1 && count <= MAX_RANK);
+    let (floats, _) = short.unwrap_or_default().as_chunks::<4>();
+    Ok(Constant {
+        name,
+        count,
+        dims: dims
+            .iter()
+            .map(|&n| usize::try_from(n).unwrap_or(0))
+            .collect(),
+        ints,
+        floats: floats
+            .iter()
+            .map(|bytes| f32::from_le_bytes(*bytes))
+            .collect(),
+    })
 }
 
 /// Bits of one element of TensorProto.DataType.
@@ -248,8 +259,18 @@ fn element_bits(kind: u64) -> Option<usize> {
 
 /// ValueInfoProto.type → TypeProto.tensor_type → shape → dim → dim_value. Other types (sequences,
 /// maps, optionals) may nest; their depth is bounded by refusing them outright.
-fn value_info(bytes: &[u8], base: usize) -> Result<(), String> {
-    let mut dims = Vec::new();
+/// Gives the name, and the elements with open axes of one.
+fn value_info(bytes: &[u8], base: usize) -> Result<(&str, usize), String> {
+    let (mut dims, mut name) = (Vec::new(), "");
+    for field in Fields::new(bytes, base) {
+        if let Field {
+            number: 1,
+            value: Value::Bytes(inner, at),
+        } = field?
+        {
+            name = text(inner, at)?;
+        }
+    }
     descend(bytes, base, &[2, 1, 2, 1], &mut |dim, at| {
         for field in Fields::new(dim, at) {
             if let Field {
@@ -273,15 +294,20 @@ fn value_info(bytes: &[u8], base: usize) -> Result<(), String> {
         Ok(())
     })?;
     elements(dims.into_iter())
-        .map(drop)
+        .map(|count| (name, count))
         .map_err(|e| format!("a tensor declared at byte {base} {e}"))
 }
 
 /// Takes a message and its offset in the file.
-type Visit<'a> = dyn FnMut(&[u8], usize) -> Result<(), String> + 'a;
+pub(super) type Visit<'a> = dyn FnMut(&[u8], usize) -> Result<(), String> + 'a;
 
 /// Calls `visit` for every message at the end of a path of field numbers.
-fn descend(bytes: &[u8], base: usize, path: &[u64], visit: &mut Visit<'_>) -> Result<(), String> {
+pub(super) fn descend(
+    bytes: &[u8],
+    base: usize,
+    path: &[u64],
+    visit: &mut Visit<'_>,
+) -> Result<(), String> {
     let Some((&first, rest)) = path.split_first() else {
         return visit(bytes, base);
     };
@@ -299,7 +325,7 @@ fn descend(bytes: &[u8], base: usize, path: &[u64], visit: &mut Visit<'_>) -> Re
 }
 
 /// The product of dimensions, if it is sane.
-fn elements(dims: impl Iterator<Item = i64>) -> Result<usize, String> {
+pub(super) fn elements(dims: impl Iterator<Item = i64>) -> Result<usize, String> {
     let mut count = 1usize;
     for (axis, dim) in dims.enumerate() {
         if axis >= MAX_RANK {
@@ -430,6 +456,53 @@ mod tests {
         let node = [field(1, b"s"), field(2, b"y"), field(4, b"ConstantOfShape")].concat();
         let problem = check(&model(&[field(1, &node), field(5, &shape)].concat())).unwrap_err();
         assert!(problem.contains("ConstantOfShape"), "{problem}");
+    }
+
+    fn node(op: &[u8], inputs: &[&[u8]], output: &[u8]) -> Vec<u8> {
+        let inputs: Vec<u8> = inputs.iter().flat_map(|name| field(1, name)).collect();
+        field(1, &[inputs, field(2, output), field(4, op)].concat())
+    }
+
+    #[test]
+    fn a_value_that_doubles_in_every_operator_is_refused_in_any_order() {
+        let names: Vec<String> = (0..46).map(|i| format!("v{i}")).collect();
+        let join = |pair: &[String]| {
+            let (from, to) = (pair[0].as_bytes(), pair[1].as_bytes());
+            node(b"Concat", &[from, from], to)
+        };
+        let doubling: Vec<Vec<u8>> = names.windows(2).map(join).collect();
+        let reversed: Vec<Vec<u8>> = doubling.iter().rev().cloned().collect();
+        for graph in [doubling.concat(), reversed.concat()] {
+            let problem = check(&model(&graph)).unwrap_err();
+            assert!(problem.contains("Concat"), "{problem}");
+        }
+        assert_eq!(check(&model(&doubling[..20].concat())), Ok(()));
+        let circle = [node(b"Relu", &[b"a"], b"b"), node(b"Relu", &[b"b"], b"a")];
+        assert_eq!(check(&model(&circle.concat())), Ok(()));
+    }
+
+    #[test]
+    fn one_operator_that_grows_without_measure_is_refused() {
+        let ints = |values: &[u64]| {
+            let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            let head = vec![0x08, values.len() as u8, 0x10, 7];
+            field(5, &[head, field(8, b"n"), field(9, &data)].concat())
+        };
+        let large = 1 << 20;
+        for (op, inputs, values) in [
+            (
+                &b"Tile"[..],
+                [&b"x"[..], b"n"].as_slice(),
+                vec![large, large],
+            ),
+            (b"Expand", &[b"x", b"n"], vec![large, large]),
+            (b"Pad", &[b"x", b"n"], vec![large, large, 0, 0]),
+            (b"Resize", &[b"x", b"", b"", b"n"], vec![large, large]),
+        ] {
+            let graph = [node(op, inputs, b"y"), ints(&values)].concat();
+            let problem = check(&model(&graph)).unwrap_err();
+            assert!(problem.contains("elements"), "{problem}");
+        }
     }
 
     proptest! {

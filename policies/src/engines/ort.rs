@@ -128,9 +128,13 @@ pub struct OrtEngine {
 }
 
 impl OrtEngine {
-    /// Loads an ONNX model; it will run on `threads` threads. The error is the library's message.
-    pub fn load(environment: &Environment, bytes: &[u8], threads: usize) -> Result<Self, String> {
-        let session = session(environment, bytes, threads).map_err(|e| e.to_string())?;
+    /// Loads an ONNX model. The error is the library's message.
+    pub fn load(
+        environment: &Environment,
+        bytes: &[u8],
+        how: &EngineOptions,
+    ) -> Result<Self, String> {
+        let session = session(environment, bytes, how).map_err(|e| e.to_string())?;
         Ok(Self::with_session(session, None))
     }
 
@@ -199,15 +203,22 @@ impl OrtEngine {
     }
 }
 
-fn session(environment: &Environment, bytes: &[u8], threads: usize) -> ort::Result<Session> {
+fn session(environment: &Environment, bytes: &[u8], how: &EngineOptions) -> ort::Result<Session> {
+    let builder = || {
+        on_provider(
+            builder(environment, how.threads)?,
+            how.provider,
+            Tensors::Host,
+        )
+    };
     // Without VNNI instructions the fast int8 kernels saturate in between, without a word; this
     // entry asks for exact ones, and does nothing elsewhere. The rewriting that it needs fails on
     // weights that are used twice. Such a network is computed as it is written, in floats.
-    builder(environment, threads)?
+    builder()?
         .with_config_entry("session.x64quantprecision", "1")?
         .commit_from_memory(bytes)
         .or_else(|error| {
-            builder(environment, threads)?
+            builder()?
                 .with_optimization_level(GraphOptimizationLevel::Level1)?
                 .commit_from_memory(bytes)
                 .map_err(|_| error)
@@ -226,10 +237,7 @@ fn graph_session(
     if !how.optimise {
         builder = builder.with_optimization_level(GraphOptimizationLevel::Disable)?;
     }
-    let providers = providers(how.provider);
-    if !providers.is_empty() {
-        builder = builder.with_execution_providers(providers)?;
-    }
+    builder = on_provider(builder, how.provider, Tensors::Device)?;
     for (_, constant) in graph.large_constants() {
         let info = graph.constant_info(constant);
         // SAFETY: the bytes are a mapped file's or an `Arc`'s, neither of which moves; the caller
@@ -246,22 +254,45 @@ fn graph_session(
     builder.commit_from_memory(&bytes)
 }
 
+/// Where a session's inputs and outputs lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tensors {
+    /// In the processor's memory: the library copies them.
+    Host,
+    /// Always in the same places on the device ([`DeviceTensors`]).
+    Device,
+}
+
+/// Asks for a provider; one that cannot be had is an error.
+fn on_provider(
+    builder: SessionBuilder,
+    provider: Provider,
+    tensors: Tensors,
+) -> ort::Result<SessionBuilder> {
+    let providers = providers(provider, tensors);
+    if providers.is_empty() {
+        return Ok(builder);
+    }
+    Ok(builder.with_execution_providers(providers)?)
+}
+
 /// The providers to ask for, most wanted first. Each must be there: none is passed over.
-fn providers(provider: Provider) -> Vec<ep::ExecutionProviderDispatch> {
+fn providers(provider: Provider, tensors: Tensors) -> Vec<ep::ExecutionProviderDispatch> {
     // A whole graph is replayed in one launch: policies are small, and most of their time on a GPU
-    // would be spent on starting kernels. Only one of the two may own the replay.
-    let cuda = |graph| {
-        let cuda = ep::CUDA::default().with_cuda_graph(graph);
+    // would be spent on starting kernels. That needs tensors that never move, and every operator on
+    // the provider that replays: TensorRT, which leaves some to CUDA, cannot.
+    let replayed = tensors == Tensors::Device && provider == Provider::Cuda;
+    // TF32 keeps ten bits of each factor: less than the single precision that was asked for.
+    let cuda = || {
+        let cuda = ep::CUDA::default()
+            .with_tf32(false)
+            .with_cuda_graph(replayed);
         cuda.build().error_on_failure()
-    };
-    let tensorrt = || {
-        let tensorrt = ep::TensorRT::default().with_cuda_graph(true);
-        tensorrt.build().error_on_failure()
     };
     match provider {
         Provider::Cpu => Vec::new(),
-        Provider::Cuda => vec![cuda(true)],
-        Provider::TensorRt => vec![tensorrt(), cuda(false)],
+        Provider::Cuda => vec![cuda()],
+        Provider::TensorRt => vec![ep::TensorRT::default().build().error_on_failure(), cuda()],
     }
 }
 
@@ -317,8 +348,10 @@ fn builder(environment: &Environment, threads: usize) -> ort::Result<SessionBuil
     let builder = Session::builder(environment)?
         .with_intra_threads(threads)?
         .with_inter_threads(1)?
-        // A policy runs once a period: threads that spin in between would steal the loop's core.
-        .with_intra_op_spinning(false)?;
+        // Within a run threads wait for one another by spinning, which saves the time of waking up. A policy
+        // runs once a period: threads that went on spinning in between would steal the loop's core.
+        .with_intra_op_spinning(true)?
+        .with_config_entry("session.force_spinning_stop", "1")?;
     Ok(builder)
 }
 

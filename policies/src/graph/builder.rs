@@ -1,13 +1,18 @@
 //! Builds a [`Graph`] operator by operator.
 
 use super::onnx::{f32_bytes, i64_bytes};
+use super::weights::as_bytes;
 use super::{
     Attribute, Constant, Data, DataType, Graph, GraphError, Node, ValueInfo, WeightSource,
 };
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Elements that a missing tensor is always replaced with: vectors, of any width that a
+/// configuration may have.
+const ALWAYS_ZEROS: usize = 1 << 16;
 
 /// A value of a graph that is being built. Cheap to clone; belongs to its builder.
 #[derive(Debug, Clone)]
@@ -63,7 +68,11 @@ pub struct GraphBuilder {
     used: BTreeSet<String>,
     problems: Vec<String>,
     integers: HashMap<Vec<i64>, Value>,
+    computed: Computed,
 }
+
+/// Bytes of constants that graphs of one checkpoint have in common, by name.
+pub type Computed = Arc<Mutex<HashMap<String, Arc<[u8]>>>>;
 
 impl GraphBuilder {
     /// An empty graph over `weights`; `name` says which network it is, for example `act/encode`.
@@ -85,7 +94,14 @@ impl GraphBuilder {
             used: BTreeSet::new(),
             problems: Vec::new(),
             integers: HashMap::new(),
+            computed: Computed::default(),
         }
+    }
+
+    /// Shares what [`GraphBuilder::computed`] made with other builders over the same weights.
+    pub fn sharing(mut self, computed: &Computed) -> Self {
+        self.computed = Arc::clone(computed);
+        self
     }
 
     /// The checkpoint.
@@ -147,16 +163,26 @@ impl GraphBuilder {
         self.stored(name, stored, rows.start * row..rows.end * row, &shape)
     }
 
-    /// The elements of a stored tensor, for computations at load; zeros where it is missing.
+    /// The elements of a stored tensor, for computations at load. Where it is missing or has another
+    /// shape, which is noted: zeros, or nothing at all if so many would take more memory than the
+    /// checkpoint has bytes. A configuration of a kilobyte can ask for gigabytes.
     pub fn weight_data(&mut self, name: &str, shape: &[usize]) -> Vec<f32> {
         let count = shape.iter().product();
-        if !self.check_weight(name, shape) {
-            return vec![0.0; count];
+        if self.check_weight(name, shape) {
+            match self.graph.weights.values(name) {
+                Some(values) if values.len() == count => return values.into_owned(),
+                _ => self
+                    .problems
+                    .push(format!("tensor `{name}` has not {count} elements")),
+            }
         }
-        match self.graph.weights.values(name) {
-            Some(values) if values.len() == count => values.into_owned(),
-            _ => vec![0.0; count],
-        }
+        let stored = usize::try_from(self.graph.weights.bytes() / 4).unwrap_or(usize::MAX);
+        let given = if count <= stored.max(ALWAYS_ZEROS) {
+            count
+        } else {
+            0
+        };
+        vec![0.0; given]
     }
 
     /// Whether the checkpoint has a tensor of that name.
@@ -203,8 +229,20 @@ impl GraphBuilder {
         shape: &[usize],
         bytes: Vec<u8>,
     ) -> Value {
+        self.shared_constant(name, dtype, shape, bytes.into())
+    }
+
+    fn shared_constant(
+        &mut self,
+        name: &str,
+        dtype: DataType,
+        shape: &[usize],
+        bytes: Arc<[u8]>,
+    ) -> Value {
         let name = self.unique(self.path(name));
-        if bytes.len() != shape.iter().product::<usize>() * dtype.size() {
+        // Where a tensor is missing, what was to be computed of it is a mismatch too, and no news.
+        let size = shape.iter().product::<usize>() * dtype.size();
+        if bytes.len() != size && self.problems.is_empty() {
             self.problems.push(format!(
                 "constant `{name}` {shape:?} was given {} bytes",
                 bytes.len()
@@ -213,9 +251,33 @@ impl GraphBuilder {
         let value = self.value(name, dtype, shape);
         self.graph.constants.push(Constant {
             value: value.id,
-            data: Data::Owned(bytes.into()),
+            data: Data::Owned(bytes),
         });
         value
+    }
+
+    /// A constant of floats that is computed from stored tensors: once, however many graphs share it.
+    /// `name` says what of, and `make` gives its shape's elements.
+    pub fn computed(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        make: impl FnOnce(&mut Self) -> Vec<f32>,
+    ) -> Value {
+        let all = Arc::clone(&self.computed);
+        let known = |all: &Computed| {
+            let all = all.lock().unwrap_or_else(PoisonError::into_inner);
+            all.get(name).map(Arc::clone)
+        };
+        let bytes = match known(&all) {
+            Some(bytes) => bytes,
+            None => {
+                let bytes: Arc<[u8]> = as_bytes(&make(self)).into();
+                let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+                Arc::clone(all.entry(name.to_owned()).or_insert(bytes))
+            }
+        };
+        self.shared_constant(name, DataType::F32, shape, bytes)
     }
 
     /// The finished graph.
@@ -376,5 +438,43 @@ impl GraphBuilder {
         });
         self.weights.insert(key, value.clone());
         value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::MemoryWeights;
+
+    #[test]
+    fn what_is_computed_is_computed_once_for_all_graphs() {
+        let shared = Computed::default();
+        let mut made = 0;
+        for _ in 0..3 {
+            let mut b = GraphBuilder::new("part", Arc::new(MemoryWeights::default()));
+            b = b.sharing(&shared);
+            b.computed("w", &[2], |_| {
+                made += 1;
+                vec![0.5, 1.5]
+            });
+            let Data::Owned(bytes) = &b.graph.constants[0].data else {
+                panic!("it is stored");
+            };
+            assert_eq!(bytes[..], f32_bytes(&[0.5, 1.5])[..]);
+            assert_eq!(Arc::strong_count(bytes), 2);
+        }
+        assert_eq!(made, 1);
+    }
+
+    #[test]
+    fn zeros_for_a_missing_tensor_take_no_more_than_the_weights() {
+        let mut b = GraphBuilder::new("part", Arc::new(MemoryWeights::default()));
+        assert_eq!(b.weight_data("bias", &[8]), [0.0; 8]);
+        assert!(b.weight_data("weight", &[1 << 14, 1 << 14]).is_empty());
+        let error = b.finish().unwrap_err().to_string();
+        assert!(
+            error.contains("`weight`") && error.contains("missing"),
+            "{error}"
+        );
     }
 }

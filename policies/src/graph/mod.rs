@@ -25,9 +25,9 @@ mod onnx;
 mod rewrite;
 mod shape;
 
-pub use builder::{GraphBuilder, Value};
+pub use builder::{Computed, GraphBuilder, Value};
 pub use onnx::External;
-pub use ops::{ConvOptions, GemmOptions, PoolOptions, ResizeMode};
+pub use ops::{ConvOptions, GemmOptions, PoolOptions};
 pub use weights::{MemoryWeights, WeightSource};
 
 use crate::engine::TensorInfo;

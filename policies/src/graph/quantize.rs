@@ -53,6 +53,9 @@ impl WeightRange {
 pub struct Calibration {
     /// Observations that were seen.
     pub observations: usize,
+    /// Which weights they were seen with: [`Weights::fingerprint`](crate::lerobot::Weights::fingerprint).
+    #[serde(default)]
+    pub weights: String,
     /// By graph, by value.
     pub ranges: BTreeMap<String, BTreeMap<String, [f32; 2]>>,
 }
@@ -90,13 +93,27 @@ pub fn activations(graph: &Graph) -> Vec<usize> {
         .collect()
 }
 
+/// How many values of `graph` need a range, and how many of those have none.
+pub(crate) fn without_range(graph: &Graph, calibration: &Calibration) -> (usize, usize) {
+    let ranges = calibration.ranges.get(graph.name());
+    let needed = activations(graph).into_iter();
+    // What the graph gives stays in floats.
+    let needed: Vec<usize> = needed.filter(|id| !graph.outputs.contains(id)).collect();
+    let known = |id: &&usize| ranges.is_some_and(|r| r.contains_key(&graph.values[**id].name));
+    (
+        needed.len(),
+        needed.len() - needed.iter().filter(known).count(),
+    )
+}
+
 fn is_layer(node: &Node, constants: &[usize]) -> bool {
     let constant = |place: usize| node.inputs.get(place).copied().flatten();
     constant(1).is_some_and(|id| constants.contains(&id))
         && constant(2).is_none_or(|id| constants.contains(&id))
 }
 
-/// The graph with integer layers. Values without a range in `calibration` stay floats.
+/// The graph with integer layers. Values without a range in `calibration` stay floats: see
+/// `without_range`.
 pub fn quantize(graph: &Graph, calibration: &Calibration, weights: WeightRange) -> Graph {
     let empty = BTreeMap::new();
     let ranges = calibration.ranges.get(graph.name()).unwrap_or(&empty);

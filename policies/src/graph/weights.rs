@@ -15,6 +15,12 @@ pub trait WeightSource: fmt::Debug + Send + Sync {
     /// The elements, row-major. Borrowed where the tensor is stored as aligned f32: then graphs
     /// refer to it in place, and it must not move for the source's life.
     fn values(&self, name: &str) -> Option<Cow<'_, [f32]>>;
+
+    /// Bytes that all of it takes where it is stored.
+    fn bytes(&self) -> u64 {
+        let elements = |name| self.shape(name).map_or(0, |s| s.iter().product::<usize>());
+        4 * self.names().into_iter().map(elements).sum::<usize>() as u64
+    }
 }
 
 /// Weights in memory, for tests and for graphs without a checkpoint.
@@ -70,6 +76,10 @@ impl WeightSource for crate::lerobot::Weights {
     fn values(&self, name: &str) -> Option<Cow<'_, [f32]>> {
         self.get(name).map(|weight| weight.to_f32())
     }
+
+    fn bytes(&self) -> u64 {
+        self.size()
+    }
 }
 
 impl WeightSource for crate::lerobot::Checkpoint {
@@ -83,5 +93,9 @@ impl WeightSource for crate::lerobot::Checkpoint {
 
     fn values(&self, name: &str) -> Option<Cow<'_, [f32]>> {
         self.weights.values(name)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.weights.size()
     }
 }

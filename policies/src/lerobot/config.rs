@@ -215,6 +215,7 @@ impl Config {
     }
 
     fn check(&self, notes: &mut Fields) {
+        self.check_pixels(notes);
         notes.require(self.action().is_some(), || {
             "`output_features` must name `action`, of type ACTION".to_owned()
         });
@@ -247,6 +248,37 @@ impl Config {
             Architecture::Diffusion(diffusion) => diffusion.check(self, notes),
         }
     }
+
+    /// Each side is bounded alone; memory goes by their products.
+    fn check_pixels(&self, notes: &mut Fields) {
+        let [one, all] = PIXEL_LIMITS;
+        let mut total = 0usize;
+        for image in self.images() {
+            let sides = image.shape.get(1..).unwrap_or_default();
+            total = total.saturating_add(sides.iter().product());
+            notes.require(within(sides, one), || {
+                format!(
+                    "`{}` is {:?}: an image may have {one} pixels at most",
+                    image.name, image.shape
+                )
+            });
+        }
+        notes.require(total <= all, || {
+            format!("all images together have {total} pixels, and {all} are possible")
+        });
+    }
+}
+
+/// Pixels of one image, and of all together.
+const PIXEL_LIMITS: [usize; 2] = [1 << 24, 1 << 25];
+
+/// Whether a product of sizes stays within a limit.
+fn within(sizes: &[usize], limit: usize) -> bool {
+    let product = |product: usize, size: &usize| product.checked_mul(*size);
+    sizes
+        .iter()
+        .try_fold(1usize, product)
+        .is_some_and(|product| product <= limit)
 }
 
 /// The type. Before 2025 it was in another file, and the fields tell it.

@@ -11,15 +11,10 @@ pub(super) const FILE_LIMIT: u64 = 1 << 20;
 
 /// An object from a file of at most `limit` bytes. Nesting deeper than 128 is an error of the parser.
 pub(super) fn read_object(path: &Path, limit: u64) -> Result<Map<String, Value>, PolicyError> {
-    let unreadable = |source| PolicyError::Read {
+    let bytes = read_limited(path, limit).map_err(|source| PolicyError::Read {
         path: path.to_owned(),
         source,
-    };
-    let kind = std::fs::metadata(path).map_err(unreadable)?;
-    if !kind.is_file() {
-        return Err(unreadable(std::io::Error::other("it is no regular file")));
-    }
-    let bytes = read_limited(path, limit).map_err(unreadable)?;
+    })?;
     parse_object(path, &bytes)
 }
 

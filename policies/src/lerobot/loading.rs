@@ -3,16 +3,16 @@
 use super::act::{ActModel, Algebra, Network};
 use super::diffusion::{self, DiffusionModel, Lowering};
 use super::model::Model;
-use super::{Architecture, Checkpoint};
+use super::{Architecture, Checkpoint, Weights};
 use crate::engine::{Engine, EngineOptions};
 use crate::error::PolicyError;
 use crate::graph::Graph;
 use crate::graph::half::to_half;
 use crate::graph::quantize::{
-    Calibration, Recorder, RecordingEngine, WeightRange, observed, quantize,
+    Calibration, Recorder, RecordingEngine, WeightRange, observed, quantize, without_range,
 };
 use crate::policy::Precision;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Ranges of a checkpoint's activations, beside its `config.json`.
@@ -51,7 +51,13 @@ impl Opening {
             )));
         }
         match (self.precision, &self.calibration) {
+            (Precision::Int8, None) => Err(no_integers(&graph, "it was given no ranges")),
             (Precision::Int8, Some(calibration)) => {
+                let (needed, missing) = without_range(&graph, calibration);
+                if missing > 0 {
+                    let problem = format!("{missing} of {needed} ranges are missing");
+                    return Err(no_integers(&graph, &problem));
+                }
                 let integers = quantize(&graph, calibration, WeightRange::of_this_machine());
                 drop(graph);
                 let options = EngineOptions {
@@ -66,7 +72,34 @@ impl Opening {
     }
 }
 
+/// Never floats under the name of integers.
+fn no_integers(graph: &Graph, problem: &str) -> PolicyError {
+    PolicyError::Checkpoint {
+        path: PathBuf::from(graph.name()),
+        problem: format!(
+            "{problem} in {CALIBRATION_FILE}, which int8 needs; run `sinew policy quantize` again"
+        ),
+    }
+}
+
 impl Calibration {
+    /// Reads the ranges that were measured with the weights of `checkpoint`.
+    ///
+    /// # Errors
+    /// Those of [`Calibration::read`], and when they were measured with other weights.
+    pub fn of(checkpoint: &Checkpoint) -> Result<Self, PolicyError> {
+        let found = Self::read(&checkpoint.dir)?;
+        if found.weights == checkpoint.weights.fingerprint() {
+            return Ok(found);
+        }
+        Err(PolicyError::Checkpoint {
+            path: checkpoint.dir.join(CALIBRATION_FILE),
+            problem: "its ranges were measured with other weights than those beside it; \
+                      run `sinew policy quantize` again"
+                .to_owned(),
+        })
+    }
+
     /// Reads the ranges of the checkpoint in `dir`.
     ///
     /// # Errors
@@ -77,7 +110,7 @@ impl Calibration {
             path: path.clone(),
             problem,
         };
-        if !path.is_file() {
+        if !path.exists() {
             return Err(bad(
                 "it is missing; `sinew policy quantize` measures the ranges that int8 needs"
                     .to_owned(),
@@ -99,13 +132,17 @@ impl Calibration {
         }
     }
 
-    /// Writes the ranges beside the checkpoint in `dir`.
+    /// Writes the ranges beside the checkpoint in `dir`, as those of its weights.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the weights cannot be read or the file cannot be written.
     pub fn write(&self, dir: &Path) -> Result<(), PolicyError> {
         let path = dir.join(CALIBRATION_FILE);
-        let written = serde_json::to_vec(self)
+        let named = Self {
+            weights: Weights::open(dir)?.fingerprint(),
+            ..self.clone()
+        };
+        let written = serde_json::to_vec(&named)
             .map_err(std::io::Error::other)
             .and_then(|text| std::fs::write(&path, text));
         written.map_err(|source| PolicyError::Write { path, source })
@@ -125,7 +162,7 @@ pub fn load(
         Architecture::Act(_) => {
             let mut opening = opening.clone();
             if opening.precision == Precision::Int8 && opening.calibration.is_none() {
-                opening.calibration = Some(Arc::new(Calibration::read(&checkpoint.dir)?));
+                opening.calibration = Some(Arc::new(Calibration::of(checkpoint)?));
             }
             let network = Network::new(checkpoint)?;
             Ok(Box::new(ActModel::new(
@@ -140,11 +177,13 @@ pub fn load(
                 Precision::Int8 => Lowering::Int8,
                 _ => Lowering::default(),
             };
-            let options = EngineOptions {
-                prepack: lowering != Lowering::Convolution,
-                ..opening.engine
-            };
-            let model = DiffusionModel::new(&network, Algebra::Folded, lowering, &options)?;
+            let mut opening = opening.clone();
+            opening.engine.prepack = lowering != Lowering::Convolution;
+            if opening.precision == Precision::Int8 {
+                // The lowering makes integers of the weights; what is left computes in floats.
+                opening.precision = Precision::Fp32;
+            }
+            let model = DiffusionModel::new(&network, Algebra::Folded, lowering, &opening)?;
             Ok(Box::new(model))
         }
     }
@@ -158,19 +197,19 @@ pub fn load_reference(
     checkpoint: &Arc<Checkpoint>,
     options: &EngineOptions,
 ) -> Result<Box<dyn Model>, PolicyError> {
+    let opening = Opening {
+        engine: *options,
+        ..Opening::default()
+    };
     match &checkpoint.config.architecture {
         Architecture::Act(_) => {
             let network = Network::new(checkpoint)?;
-            let opening = Opening {
-                engine: *options,
-                ..Opening::default()
-            };
             Ok(Box::new(ActModel::new(&network, Algebra::Plain, &opening)?))
         }
         Architecture::Diffusion(_) => {
             let network = diffusion::Network::new(checkpoint)?;
             let lowering = Lowering::default();
-            let model = DiffusionModel::new(&network, Algebra::Plain, lowering, options)?;
+            let model = DiffusionModel::new(&network, Algebra::Plain, lowering, &opening)?;
             Ok(Box::new(model))
         }
     }

@@ -29,6 +29,7 @@ pub mod weights;
 mod attention;
 mod build;
 mod header;
+mod in_graph;
 mod json;
 mod loading;
 

@@ -15,7 +15,8 @@ pub struct Guidance<'a> {
 /// What [`Model::act`] may be given beside the observations.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ActOptions<'a> {
-    /// Standard normal numbers, [`Model::noise_len`] of them. `None`: the model draws its own.
+    /// Standard normal numbers, [`Model::noise_len`] of them. A policy that is given none draws its own;
+    /// a model needs them.
     pub noise: Option<&'a [f32]>,
     /// Where the chunk is to join.
     pub guidance: Option<Guidance<'a>>,
@@ -57,16 +58,22 @@ pub trait Model: Send + fmt::Debug {
     fn act(&mut self, options: &ActOptions<'_>) -> Result<&[f32], String>;
 
     /// A short form of [`Model::act`], to compare two forms of one network on what both have
-    /// observed: networks that iterate take one step only.
-    fn probe(&mut self, options: &ActOptions<'_>) -> Result<&[f32], String> {
-        self.act(options)
+    /// observed: networks that iterate take one step only. `None`: there is no shorter one.
+    fn probe(&mut self, options: &ActOptions<'_>) -> Result<Option<&[f32]>, String> {
+        let _ = options;
+        Ok(None)
+    }
+
+    /// All observations that count, oldest first, for networks that look back.
+    fn past(&self) -> Option<&[f32]> {
+        None
+    }
+
+    /// Takes what another form of the same network has in [`Model::past`].
+    fn set_past(&mut self, past: &[f32]) {
+        let _ = past;
     }
 
     /// Forgets all observations.
     fn reset(&mut self);
-
-    /// Starts the model's own noise anew.
-    fn seed(&mut self, seed: u64) {
-        let _ = seed;
-    }
 }

@@ -199,6 +199,9 @@ pub fn joints_of(
                 named.join(", ")
             ));
         }
+        if let Some(problem) = wrong_list(named) {
+            return Err(format!("`{what}` {problem}"));
+        }
         let absent: Vec<&str> = named
             .iter()
             .filter(|name| !robot.contains(name))
@@ -225,4 +228,17 @@ pub fn joints_of(
         "`{what}` has {size} values and the robot has {} joints; name the joints in {NAMES_FILE} beside config.json",
         robot.len()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_joint_is_named_once() {
+        let robot = ["a", "b"].map(str::to_owned);
+        let named = ["a", "a"].map(str::to_owned);
+        let problem = joints_of("action", 2, Some(&named), &robot).unwrap_err();
+        assert_eq!(problem, "`action` names `a` twice");
+    }
 }

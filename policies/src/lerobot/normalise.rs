@@ -144,15 +144,6 @@ impl Scaling {
         (value - self.bias) * self.factor[i] + self.shift[i]
     }
 
-    /// Normalises values row after row: `values` holds whole rows of all channels.
-    pub fn normalise_rows(&self, values: &mut [f32]) {
-        for row in values.chunks_mut(self.channels().max(1)) {
-            for (i, value) in row.iter_mut().enumerate() {
-                *value = self.normalise(i, *value);
-            }
-        }
-    }
-
     /// Undoes the normalisation of values row after row, for example of a chunk `[steps, joints]`.
     pub fn unnormalise_rows(&self, values: &mut [f32]) {
         for row in values.chunks_mut(self.channels().max(1)) {

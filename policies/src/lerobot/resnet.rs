@@ -200,19 +200,15 @@ impl ResNet {
                 b.group_norm(&y, outputs / GROUP, &scale, &bias, EPS)
             }
             Norm::Batch => {
-                let (scale, bias) = statistics(b, layer.norm, outputs);
                 if self.fold {
-                    let mut data = b.weight_data(&weight, &shape);
-                    let per_output = data.len() / outputs.max(1);
-                    for (kernel, scale) in data.chunks_mut(per_output.max(1)).zip(&scale) {
-                        kernel
-                            .iter_mut()
-                            .for_each(|w| *w = (f64::from(*w) * scale) as f32);
-                    }
-                    let kernel = b.constant(&weight, &shape, &data);
-                    let bias = b.constant(&format!("{}.bias", layer.conv), &[outputs], &bias);
+                    let kernel =
+                        b.computed(&weight, &shape, |b| folded(b, &weight, &shape, layer.norm));
+                    let bias = format!("{}.bias", layer.conv);
+                    let bias =
+                        b.computed(&bias, &[outputs], |b| statistics(b, layer.norm, outputs).1);
                     return b.conv(x, &kernel, Some(&bias), &options);
                 }
+                let (scale, bias) = statistics(b, layer.norm, outputs);
                 let kernel = b.weight(&weight, &shape);
                 let y = b.conv(x, &kernel, None, &options)?;
                 let scale: Vec<f32> = scale.iter().map(|&s| s as f32).collect();
@@ -224,6 +220,19 @@ impl ResNet {
             }
         }
     }
+}
+
+/// A convolution's kernel with the scale of the normalisation after it.
+fn folded(b: &mut GraphBuilder, weight: &str, shape: &[usize; 4], norm: &str) -> Vec<f32> {
+    let (scale, _) = statistics(b, norm, shape[0]);
+    let mut data = b.weight_data(weight, shape);
+    let per_output = data.len() / shape[0].max(1);
+    for (kernel, scale) in data.chunks_mut(per_output.max(1)).zip(&scale) {
+        kernel
+            .iter_mut()
+            .for_each(|w| *w = (f64::from(*w) * scale) as f32);
+    }
+    data
 }
 
 /// Batch normalisation as `x · scale + bias`.

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// The file in a checkpoint's folder.
 pub const TRAIN_FILE: &str = "train_config.json";
 
+/// The highest rate that `sinew.toml` may give, Hz.
+const MAX_RATE_HZ: f64 = 10_000.0;
+
 /// Facts about a training, each where it is known.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Training {
@@ -123,12 +126,26 @@ impl DatasetNames {
         let names = |feature: &str| names(features.get(feature)?.get("names")?);
         Some(Self {
             root: root.to_owned(),
-            fps: fields.number_or_null("fps").filter(|fps| *fps > 0.0),
+            fps: fields
+                .number_or_null("fps")
+                .filter(|fps| plausible(*fps, &path)),
             state: names(STATE),
             action: names(ACTION),
             robot: fields.text("robot_type"),
         })
     }
+}
+
+/// Whether a policy may run at this rate; if not, that is said and the rate is not used.
+fn plausible(fps: f64, path: &Path) -> bool {
+    let fine = fps > 0.0 && fps <= MAX_RATE_HZ;
+    if !fine {
+        let path = path.display();
+        tracing::warn!(
+            "{path}: `fps` is {fps}, which is not above 0 and at most {MAX_RATE_HZ}: not used"
+        );
+    }
+    fine
 }
 
 /// A list of names, or one list under the word for what they name (`{"motors": […]}`).
@@ -142,4 +159,25 @@ fn names(value: &Value) -> Option<Vec<String>> {
         None => name,
     };
     (list.len() <= 256).then(|| list.into_iter().map(plain).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_that_no_policy_runs_at_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("meta")).unwrap();
+        for (fps, taken) in [
+            ("30", Some(30.0)),
+            ("1e300", None),
+            ("-1", None),
+            ("0", None),
+        ] {
+            let text = format!(r#"{{"fps": {fps}, "features": {{}}}}"#);
+            std::fs::write(folder.path().join("meta/info.json"), text).unwrap();
+            assert_eq!(DatasetNames::read(folder.path()).unwrap().fps, taken);
+        }
+    }
 }

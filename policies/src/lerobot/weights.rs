@@ -33,6 +33,8 @@ pub struct Weights {
 struct Mapped {
     path: PathBuf,
     bytes: Mmap,
+    /// Where the header ends and the tensors begin.
+    data: usize,
 }
 
 #[derive(Debug)]
@@ -202,6 +204,30 @@ impl Weights {
         self.files.iter().map(|f| f.bytes.len() as u64).sum()
     }
 
+    /// Tells these weights from others: their size, and a hash of the files' headers and of samples
+    /// from all over them. Training on changes nearly every weight, so samples show it; to read
+    /// everything would take as long as to load it.
+    pub fn fingerprint(&self) -> String {
+        const SAMPLE: usize = 1024;
+        const SAMPLES: usize = 64;
+        // FNV-1a.
+        let mut hash = 0xcbf2_9ce4_8422_2325u64;
+        let mut add = |bytes: &[u8]| {
+            for byte in bytes {
+                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        };
+        for file in &self.files {
+            let (header, data) = file.bytes.split_at(file.data.min(file.bytes.len()));
+            add(header);
+            let apart = (data.len() / SAMPLES).max(SAMPLE);
+            for part in data.chunks(apart) {
+                add(&part[..part.len().min(SAMPLE)]);
+            }
+        }
+        format!("{}-{hash:016x}", self.size())
+    }
+
     fn at<'a>(&'a self, located: &'a Located) -> Weight<'a> {
         let Located {
             file,
@@ -323,7 +349,7 @@ fn map(path: &Path) -> Result<(Mapped, Vec<Entry>, usize), PolicyError> {
         }
     }
     let path = path.to_owned();
-    Ok((Mapped { path, bytes }, entries, data))
+    Ok((Mapped { path, bytes, data }, entries, data))
 }
 
 fn is_plain(name: &str) -> bool {

@@ -147,7 +147,14 @@ impl Manifest {
             )
         })?;
         let Some(notes) = notes else {
-            return Ok(self);
+            return match self.without_joints() {
+                Some(line) => Err(refused(
+                    line,
+                    "`joints`, a list of names, is missing, and the model's metadata names none"
+                        .to_owned(),
+                )),
+                None => Ok(self),
+            };
         };
         if let Some((line, problem)) = self
             .outputs
@@ -171,6 +178,20 @@ impl Manifest {
         }
         self.gains = self.gains.take().or(notes.gains);
         Ok(self)
+    }
+}
+
+impl Manifest {
+    /// The line of the first input or output that leaves its joints to the model.
+    fn without_joints(&self) -> Option<usize> {
+        let input = self.inputs.iter().find_map(|input| match &input.source {
+            Source::JointPositions(joints, _) | Source::JointVelocities(joints, _) => {
+                joints.is_empty().then_some(input.line)
+            }
+            _ => None,
+        });
+        let mut outputs = self.outputs.iter();
+        input.or_else(|| Some(outputs.find(|output| output.joints.is_empty())?.line))
     }
 }
 

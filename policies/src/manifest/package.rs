@@ -264,7 +264,6 @@ impl Package {
                 }
             }
         }
-        let chunk_size = chunk.or(steps).unwrap_or(1);
         let mut inputs = Vec::new();
         for tensor in &card.inputs {
             inputs.push(self.input(tensor, &state, &before)?);
@@ -274,6 +273,16 @@ impl Package {
                 "the network has {} outputs, and one can be bound",
                 card.outputs.len()
             ));
+        };
+        // The trimmer says how many steps are used, not how many there are.
+        let chunk_size = match chunk {
+            Some(chunk) => chunk,
+            None => chunk_of(card.output_shapes.get(tensor), action.len()).ok_or_else(|| {
+                format!(
+                    "the runner says no `chunk_size`, and the network's output `{}` leaves it open",
+                    short(tensor)
+                )
+            })?,
         };
         let name = if self.policy.name.trim().is_empty() {
             "policy"
@@ -389,6 +398,20 @@ impl Package {
             shape,
         })
     }
+}
+
+/// Steps of so many joints in an output. An open first axis is the batch; without a shape there is
+/// one step.
+fn chunk_of(shape: Option<&Vec<Option<usize>>>, joints: usize) -> Option<usize> {
+    let Some(shape) = shape.filter(|shape| !shape.is_empty()) else {
+        return Some(1);
+    };
+    let batch = |(axis, dim): (usize, &Option<usize>)| dim.or((axis == 0).then_some(1));
+    let mut sizes = shape.iter().enumerate().map(batch);
+    let values = sizes.try_fold(1usize, |values, size| values.checked_mul(size?))?;
+    let steps = values.checked_div(joints)?;
+    let fits = (1..=MAX_CHUNK).contains(&steps) && values.is_multiple_of(joints);
+    fits.then_some(steps)
 }
 
 fn lerobot_units() -> JointUnits {
@@ -515,4 +538,23 @@ fn unknown(what: &str, step: &Component, known: &str) -> String {
 /// At most the start of a text, for messages.
 fn short(text: &str) -> String {
     text.chars().take(60).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chunk_is_as_long_as_the_networks_output() {
+        for (shape, steps) in [
+            (vec![Some(1), Some(100), Some(6)], Some(100)),
+            (vec![None, Some(100), Some(6)], Some(100)),
+            (vec![Some(1), None, Some(6)], None),
+            (vec![Some(1), Some(6)], Some(1)),
+            (vec![Some(1), Some(600)], Some(100)),
+            (vec![Some(1), Some(1 << 20), Some(6)], None),
+        ] {
+            assert_eq!(chunk_of(Some(&shape), 6), steps, "{shape:?}");
+        }
+    }
 }

@@ -1,18 +1,18 @@
 //! A LeRobot checkpoint that is bound to a robot.
 
 use super::pixels::PixelTable;
-use super::self_check::SelfCheck;
+use super::self_check::{Seen, SelfCheck};
 use super::{LoadOptions, PictureUse, PolicyInfo, Precision, does_not_fit, start_chunk};
 use crate::encode::{Affine, check_size};
+use crate::engine::EngineOptions;
 use crate::error::PolicyError;
 use crate::features::{Features, PolicyInput};
 use crate::fit::from_rad;
+use crate::lerobot::diffusion::Normal;
 use crate::lerobot::model::{ActOptions, Model};
 use crate::lerobot::names::joints_of;
-use crate::lerobot::{Architecture, Checkpoint, Feature, Opening, load};
+use crate::lerobot::{Architecture, Checkpoint, Feature, Opening, load, load_reference};
 use crate::manifest::{JointUnits, Unit};
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
 use sinew_runtime::{Frame, JointTarget};
 use std::path::Path;
 use std::sync::Arc;
@@ -37,13 +37,24 @@ struct Picture {
     table: PixelTable,
 }
 
+/// What becomes of the comparison with the plain network.
+#[derive(Debug)]
+enum Check {
+    /// It was made, or is not wanted.
+    Off,
+    /// The first chunk will start it; how the plain network is to be opened.
+    Wanted(EngineOptions),
+    /// A thread is at it.
+    Running(SelfCheck),
+}
+
 /// A checkpoint's network between a robot's names and units.
 #[derive(Debug)]
 pub(super) struct CheckpointPolicy {
     checkpoint: Arc<Checkpoint>,
     info: PolicyInfo,
     model: Box<dyn Model>,
-    check: Option<SelfCheck>,
+    check: Check,
     pictures: Vec<Picture>,
     state: Vec<Slot>,
     action: Vec<Slot>,
@@ -54,9 +65,9 @@ pub(super) struct CheckpointPolicy {
     environment_values: Vec<f32>,
     noise: Vec<f32>,
     actions: Vec<f32>,
-    rng: SmallRng,
-    /// Number and time of the joints that were observed last.
-    observed: Option<(u64, u64)>,
+    normal: Normal,
+    /// Number and time of the joints that were observed last, and the step.
+    observed: Option<(u64, u64, u64)>,
 }
 
 impl CheckpointPolicy {
@@ -83,13 +94,21 @@ impl CheckpointPolicy {
         };
         let model = load(&checkpoint, &opening)?;
         let plain = options.precision == Precision::Fp32 && options.recorder.is_none();
-        let check = (options.self_check && plain).then(|| SelfCheck::new(&checkpoint, &how));
+        let check = match options.self_check && plain {
+            // One thread: the network in use goes on beside it.
+            true => Check::Wanted(EngineOptions {
+                optimise: false,
+                threads: 1,
+                ..how
+            }),
+            false => Check::Off,
+        };
         let config = &checkpoint.config;
         let architecture = &config.architecture;
         let rate_hz = options.rate_hz.or(checkpoint.names.rate_hz).unwrap_or_else(|| {
             tracing::warn!(
                 "{}: nothing says how many steps a second it was trained at; {DEFAULT_RATE_HZ} Hz are assumed \
-                 (`rate_hz` in sinew.toml beside it, or --fps, says otherwise)",
+                 (`rate_hz` in sinew.toml beside it says otherwise)",
                 checkpoint.dir.display()
             );
             DEFAULT_RATE_HZ
@@ -120,7 +139,7 @@ impl CheckpointPolicy {
             state: binding.state,
             action: binding.action,
             environment: binding.environment,
-            rng: SmallRng::seed_from_u64(options.seed),
+            normal: Normal::new(options.seed),
             observed: None,
             model,
             check,
@@ -151,7 +170,7 @@ impl CheckpointPolicy {
     }
 
     pub(super) fn seed(&mut self, seed: u64) {
-        self.rng = SmallRng::seed_from_u64(seed);
+        self.normal = Normal::new(seed);
     }
 
     /// Runs everything once on what a policy may see, so that the first real answer is as fast as
@@ -210,8 +229,8 @@ impl CheckpointPolicy {
         features: &Features,
         input: &PolicyInput<'_>,
     ) -> Result<(), PolicyError> {
-        let stamp = (input.joints.seq, input.joints.captured_ns);
-        if self.observed == Some(stamp) && stamp != (0, 0) {
+        let stamp = (input.joints.seq, input.joints.captured_ns, input.step);
+        if self.observed == Some(stamp) && stamp != (0, 0, 0) {
             return Ok(());
         }
         let not_finite = |what: String| PolicyError::InputNotFinite {
@@ -267,7 +286,7 @@ impl CheckpointPolicy {
         }
         match options.noise {
             Some(given) => self.noise.copy_from_slice(given),
-            None => standard_normal(&mut self.rng, &mut self.noise),
+            None => self.normal.fill(&mut self.noise),
         }
         let noise = self.noise.as_slice();
         let options = ActOptions {
@@ -279,14 +298,40 @@ impl CheckpointPolicy {
             Err(problem) => return Err(self.failed(problem)),
         };
         self.actions.copy_from_slice(raw);
-        if let Some(check) = self.check.take() {
-            let vectors = [self.state_values.as_slice(), &self.environment_values];
-            let actions = &mut self.actions;
-            if let Some(reference) = check.run(&mut *self.model, vectors, &options, actions) {
-                self.model = reference;
+        self.check = match std::mem::replace(&mut self.check, Check::Off) {
+            Check::Wanted(how) => {
+                let vectors = [self.state_values.as_slice(), &self.environment_values];
+                let seen = Seen::of(&mut *self.model, vectors, &options, &self.actions);
+                let seen = seen.map_err(|problem| self.failed(problem))?;
+                let checkpoint = Arc::clone(&self.checkpoint);
+                let reference = move || load_reference(&checkpoint, &how);
+                SelfCheck::start(self.info.name.clone(), seen, reference)
+                    .map_or(Check::Off, Check::Running)
             }
-        }
+            Check::Running(check) if check.is_finished() => {
+                self.heed(check);
+                Check::Off
+            }
+            other => other,
+        };
         self.decode(features, input, chunk)
+    }
+
+    /// Waits for the comparison with the plain network, if one is under way.
+    pub(super) fn finish_check(&mut self) {
+        if let Check::Running(check) = std::mem::replace(&mut self.check, Check::Off) {
+            self.heed(check);
+        }
+    }
+
+    /// Goes on with the plain network from the next observation on, if the other one was wrong.
+    fn heed(&mut self, check: SelfCheck) {
+        if let Some(mut plain) = check.end() {
+            if let Some(past) = self.model.past() {
+                plain.set_past(past);
+            }
+            self.model = plain;
+        }
     }
 
     /// From the network's numbers to joint targets in rad. Joints without an action stay where they
@@ -328,19 +373,6 @@ impl CheckpointPolicy {
             policy: self.info.name.clone(),
             engine: self.model.engine(),
             problem,
-        }
-    }
-}
-
-/// Standard normal numbers (Box and Muller).
-fn standard_normal(rng: &mut SmallRng, numbers: &mut [f32]) {
-    for pair in numbers.chunks_mut(2) {
-        // Above zero, so that the logarithm is finite.
-        let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
-        let angle = std::f64::consts::TAU * rng.random::<f64>();
-        pair[0] = (radius * angle.cos()) as f32;
-        if let Some(second) = pair.get_mut(1) {
-            *second = (radius * angle.sin()) as f32;
         }
     }
 }
@@ -486,7 +518,7 @@ fn picture(
             };
             format!(
                 "`{}` needs the camera `{camera}`, which is not there (there is: {there}); \
-             `[cameras]` in sinew.toml or --rename names another one",
+             `[cameras]` in sinew.toml names another one",
                 image.name
             )
         })?;

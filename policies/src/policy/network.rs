@@ -1,9 +1,10 @@
 //! A policy of one ONNX file that `policy.toml` describes.
 
-use super::{LoadOptions, PictureUse, PolicyInfo, does_not_fit, start_chunk};
+use super::{LoadOptions, PictureUse, PolicyInfo, Precision, does_not_fit, start_chunk};
 use crate::decode::{Decoder, NotFinite};
 use crate::encode::{Bound, Part};
-use crate::engine::{Engine, ModelBytes, Tensor};
+use crate::engine::{Engine, EngineOptions, ModelBytes, Tensor};
+use crate::engines::direct::Weights;
 use crate::error::PolicyError;
 use crate::features::{Features, PolicyInput};
 use crate::fit;
@@ -33,12 +34,20 @@ impl NetworkPolicy {
     ) -> Result<Self, PolicyError> {
         let manifest = Manifest::read(directory)?;
         check_robot(&manifest, features)?;
+        check_options(&manifest, &options)?;
+        let how = EngineOptions {
+            weights: match options.precision {
+                Precision::Fp16 => Weights::Bf16,
+                _ => Weights::F32,
+            },
+            ..options.engine_options(options.threads.max(1))
+        };
         let model = options
             .model_file
             .unwrap_or_else(|| directory.join(&manifest.model_file));
         let bytes = ModelBytes::read(&model)?;
         let manifest = manifest.completed_by(&bytes.card()?)?;
-        let engine = options.engine.open(bytes, options.threads.max(1))?;
+        let engine = how.open_model(bytes)?;
         Self::new(manifest, engine, features)
     }
 
@@ -207,6 +216,23 @@ impl NetworkPolicy {
         }
         Ok(())
     }
+}
+
+/// What is only for checkpoints is refused: to pass it over would run something else than was asked
+/// for.
+fn check_options(manifest: &Manifest, options: &LoadOptions) -> Result<(), PolicyError> {
+    let asked = match (options.precision, &options.recorder) {
+        (Precision::Fp32 | Precision::Fp16, None) => return Ok(()),
+        (Precision::Fp32 | Precision::Fp16, Some(_)) => "measured for integers".to_owned(),
+        (Precision::Int8, _) => "brought to int8".to_owned(),
+    };
+    Err(PolicyError::Model {
+        path: manifest.path.clone(),
+        problem: format!(
+            "an ONNX file computes in the numbers that it was exported with and cannot be {asked}; \
+             use fp32, fp16 for a small network, or a LeRobot checkpoint"
+        ),
+    })
 }
 
 /// Joints of two robots may have the same names and still move differently.

@@ -3,8 +3,10 @@
 #![allow(dead_code)] // Each test file uses its own part.
 
 pub(crate) mod checkpoint;
+pub(crate) mod counting;
 pub(crate) mod golden;
 pub(crate) mod tiny_act;
+pub(crate) mod tiny_diffusion;
 
 use sinew_policies::{Engine, Features, Manifest, Tensor, TensorInfo};
 use sinew_runtime::JointNames;
@@ -157,7 +159,7 @@ pub(crate) fn matmul_model(weight: &[f32], rows: u8, columns: u8) -> Vec<u8> {
 }
 
 /// One length-delimited protobuf field.
-fn field(number: u8, contents: &[u8]) -> Vec<u8> {
+pub(crate) fn field(number: u8, contents: &[u8]) -> Vec<u8> {
     let mut out = vec![number << 3 | 2];
     let mut length = contents.len();
     while length >= 0x80 {

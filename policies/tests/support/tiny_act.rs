@@ -23,14 +23,21 @@ impl Random {
     }
 }
 
-struct Weights {
+pub(crate) struct Weights {
     rng: Random,
-    tensors: Vec<Tensor>,
+    pub(crate) tensors: Vec<Tensor>,
 }
 
 impl Weights {
+    pub(crate) fn new() -> Self {
+        Self {
+            rng: Random(7),
+            tensors: Vec::new(),
+        }
+    }
+
     /// Uniform numbers around `centre`.
-    fn add(&mut self, name: &str, shape: &[usize], centre: f32, spread: f32) {
+    pub(crate) fn add(&mut self, name: &str, shape: &[usize], centre: f32, spread: f32) {
         let count: usize = shape.iter().product();
         let values: Vec<f32> = (0..count)
             .map(|_| centre + spread * self.rng.next())
@@ -39,7 +46,7 @@ impl Weights {
             .push(tensor(name, "F32", shape, &floats(&values)));
     }
 
-    fn linear(&mut self, name: &str, inputs: usize, outputs: usize) {
+    pub(crate) fn linear(&mut self, name: &str, inputs: usize, outputs: usize) {
         let spread = 1.5 / (inputs as f32).sqrt();
         self.add(&format!("{name}.weight"), &[outputs, inputs], 0.0, spread);
         self.add(&format!("{name}.bias"), &[outputs], 0.0, 0.2);
@@ -116,10 +123,7 @@ impl Weights {
 
 /// The files of the checkpoint. `pre_norm` as LeRobot means it.
 pub(crate) fn tiny_act(pre_norm: bool) -> Files {
-    let mut w = Weights {
-        rng: Random(7),
-        tensors: Vec::new(),
-    };
+    let mut w = Weights::new();
     w.backbone();
     for layer in 0..2 {
         w.layer(&format!("model.encoder.layers.{layer}"), &["self_attn"]);

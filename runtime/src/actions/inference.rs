@@ -257,7 +257,9 @@ impl QueueSource {
 
     fn ask(&mut self, observation: &Observation) {
         let infer = !self.in_flight && self.queue.is_due(observation);
-        if !infer && !self.looks_back {
+        // An observation without all pictures is no past that a policy could look back to.
+        let to_remember = self.looks_back && self.queue.is_fresh(observation);
+        if !(infer || to_remember) {
             return;
         }
         let request = Request {

@@ -67,7 +67,9 @@ impl InlineInference {
 
     fn ask(&mut self, observation: &Observation) -> Result<(), ActionOutcome> {
         let step = observation.step;
-        self.window.push(observation.clone());
+        if self.queue.is_fresh(observation) {
+            self.window.push(observation.clone());
+        }
         if self.due.is_some() || !self.queue.is_due(observation) {
             return Ok(());
         }
@@ -101,5 +103,41 @@ impl ActionSource for InlineInference {
 
     fn queue_counters(&self) -> Option<QueueCounters> {
         Some(*self.queue.counters())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actions::QueueConfig;
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    #[test]
+    fn observations_without_a_picture_are_no_past() {
+        let seen: Arc<Mutex<Vec<Vec<u64>>>> = Arc::default();
+        let steps = Arc::clone(&seen);
+        let infer: Infer = Box::new(move |window, chunk| {
+            let numbers = window.iter().map(|observation| observation.step).collect();
+            let mut steps = steps.lock().unwrap_or_else(PoisonError::into_inner);
+            steps.push(numbers);
+            chunk.push(&[0.0]);
+            Ok(())
+        });
+        let config = QueueConfig {
+            window: 2,
+            cameras: 0b1,
+            ..QueueConfig::new(1, 1)
+        };
+        let mut source = InlineInference::new(infer, config);
+        for step in 0..4 {
+            let observation = Observation {
+                step,
+                stale_cameras: u8::from(step < 2),
+                ..Observation::default()
+            };
+            source.act(&observation, &mut JointTarget::default());
+        }
+        let seen = seen.lock().unwrap();
+        assert_eq!(*seen, [vec![2], vec![2, 3]]);
     }
 }

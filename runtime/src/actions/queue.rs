@@ -239,9 +239,14 @@ impl ActionQueue {
         if !self.wants_refill(observation.step) {
             return false;
         }
-        let fresh = observation.stale_cameras & self.config.cameras == 0;
+        let fresh = self.is_fresh(observation);
         self.counters.stale += u64::from(!fresh);
         fresh
+    }
+
+    /// Whether no camera that the policy looks at is stale.
+    pub(super) fn is_fresh(&self, observation: &Observation) -> bool {
+        observation.stale_cameras & self.config.cameras == 0
     }
 
     /// Forgets all actions, for instance when the task changes.

@@ -1,6 +1,7 @@
 //! What a control loop counts, reports and fails with.
 
 use crate::actions::QueueCounters;
+use crate::clock::Nanos;
 use crate::histogram::{Stats, StatsSummary};
 use crate::pace::PaceCounters;
 use crate::rt::RtReport;
@@ -14,6 +15,8 @@ pub struct ControlCounters {
     pub pace: PaceCounters,
     /// Ticks that sent a target.
     pub acted: u64,
+    /// Start of the tick that sent the first target, monotonic clock.
+    pub first_target_ns: Option<Nanos>,
     /// Ticks before the first joint state.
     pub no_state: u64,
     /// Ticks with a joint state older than allowed: no target was sent.

@@ -34,6 +34,10 @@ class SinewError(RuntimeError):
     """The simulator refused, or cannot be reached."""
 
 
+class Refused(SinewError):
+    """The simulator refused a request; the connection goes on."""
+
+
 @dataclass(frozen=True)
 class Observation:
     """What the world looks like after a reset or a step."""
@@ -42,9 +46,9 @@ class Observation:
     state: np.ndarray
     #: RGB images ``[height, width, 3]`` by camera name.
     images: dict[str, np.ndarray]
-    #: 1.0 when the task is done now, else 0.0.
+    #: 1.0 on success, else 0.0.
     reward: float
-    #: Whether the task is done now.
+    #: Whether the task has been done for half a second, which is a success to ``sinew eval`` too.
     success: bool
     #: Simulated time since the reset, seconds.
     time_s: float
@@ -59,15 +63,21 @@ class SinewLink:
         try:
             self._socket.connect(str(path))
             hello, _ = self._receive("hello")
+            if hello.get("version") != VERSION:
+                raise SinewError(f"the simulator speaks version {hello.get('version')}, this package {VERSION}")
+            self.world: str = hello["world"]
+            #: Names of the joints, as in datasets: ``shoulder_pan.pos`` and so on.
+            self.joints: list[str] = hello["joints"]
+            self.cameras: list[dict] = hello["cameras"]
         except OSError as error:
-            self._socket.close()
+            self.close()
             raise SinewError(f"no simulator answers at {path}: {error}") from error
-        if hello.get("version") != VERSION:
-            raise SinewError(f"the simulator speaks version {hello.get('version')}, this package {VERSION}")
-        self.world: str = hello["world"]
-        #: Names of the joints, as in datasets: ``shoulder_pan.pos`` and so on.
-        self.joints: list[str] = hello["joints"]
-        self.cameras: list[dict] = hello["cameras"]
+        except (KeyError, ValueError) as error:
+            self.close()
+            raise SinewError(f"what answers at {path} is no simulator: {error!r}") from error
+        except BaseException:
+            self.close()
+            raise
 
     def reset(self, seed: int) -> Observation:
         """Starts the episode of ``seed``."""
@@ -87,10 +97,19 @@ class SinewLink:
         header = json.dumps(request).encode()
         try:
             self._socket.sendall(struct.pack("<II", len(header), 0) + header)
-            answer, payload = self._receive("observation")
+            return self._observation(*self._receive("observation"))
+        except Refused:
+            raise
         except OSError as error:
+            self.close()
             raise SinewError(f"the simulator went away: {error}") from error
-        return self._observation(answer, payload)
+        except (KeyError, ValueError) as error:
+            self.close()
+            raise SinewError(f"the simulator's answer makes no sense: {error!r}") from error
+        except BaseException:
+            # In the middle of an answer, perhaps: the next one would be misread.
+            self.close()
+            raise
 
     def _receive(self, wanted: str) -> tuple[dict, bytes]:
         header, payload = struct.unpack("<II", self._exactly(8))
@@ -98,8 +117,10 @@ class SinewLink:
             raise SinewError(f"a message of {header} + {payload} bytes is no message of the simulator")
         message = json.loads(self._exactly(header))
         body = self._exactly(payload)
+        if not isinstance(message, dict):
+            raise SinewError(f"expected `{wanted}` of the simulator, got {type(message).__name__}")
         if message.get("type") == "error":
-            raise SinewError(message.get("message", "the simulator refused without a reason"))
+            raise Refused(message.get("message", "the simulator refused without a reason"))
         if message.get("type") != wanted:
             raise SinewError(f"expected `{wanted}` of the simulator, got `{message.get('type')}`")
         return message, body
@@ -149,13 +170,17 @@ class SinewProcess:
     def connect(self) -> SinewLink:
         """Connects as soon as the simulator listens."""
         deadline = time.monotonic() + START_S
-        while not os.path.exists(self.path):
+        while True:
             if self._process.poll() is not None:
                 raise SinewError(f"the simulator ended with code {self._process.returncode} before it listened")
-            if time.monotonic() > deadline:
-                raise SinewError(f"the simulator did not listen within {START_S:.0f} s")
+            try:
+                return SinewLink(self.path)
+            except SinewError as error:
+                # There is no socket yet, or nobody listens on it yet.
+                early = isinstance(error.__cause__, (FileNotFoundError, ConnectionRefusedError))
+                if not early or time.monotonic() > deadline:
+                    raise
             time.sleep(0.02)
-        return SinewLink(self.path)
 
 
 def _end(process: subprocess.Popen, folder: str) -> None:

@@ -15,14 +15,24 @@ const TIME_S: f64 = 0.35;
 const CAREFUL: f64 = 0.35;
 /// Share of the noise that the gripper gets: its squeeze is a small angle, and more would drop the
 /// cube.
-const GRIPPER: f64 = 0.3;
+const GRIPPER_SHARE: f64 = 0.3;
+const GRIPPER: usize = DOF - 1;
+const WRIST_ROLL: usize = DOF - 2;
+
+/// How far the jaws come down turned from how the operator wants them, at most, as a multiple of the noise. A
+/// policy cannot always see which way to turn them; jaws that are 30° off still catch the cube, which turns
+/// between them, if only they come down.
+const TURN: f64 = 8.0;
 
 /// First-order filtered white noise, one value a joint, of a standard deviation drawn for the
-/// episode: some episodes are clean, some rough.
+/// episode: some episodes are clean, some rough. The wrist is turned besides, until the cube is held.
 #[derive(Debug, Clone)]
 pub struct Disturbance {
     random: SmallRng,
     deviation: f64,
+    /// What the wrist's turn is drawn to before the cube is held, rad.
+    turn: f64,
+    turned: f64,
     /// Share of the old value that a tick keeps.
     keep: f64,
     value: [f64; DOF],
@@ -33,10 +43,13 @@ impl Disturbance {
     /// `deviation` (rad).
     pub fn new(seed: u64, deviation: f64, rate_hz: f64) -> Self {
         let mut random = SmallRng::seed_from_u64(seed);
+        let turn = TURN * deviation * (2.0 * random.random::<f64>() - 1.0);
         let deviation = deviation * random.random::<f64>();
         Self {
             random,
             deviation,
+            turn,
+            turned: 0.0,
             keep: (-1.0 / (rate_hz * TIME_S)).exp(),
             value: [0.0; DOF],
         }
@@ -52,7 +65,12 @@ impl Disturbance {
             let fresh = self.deviation * (1.0 - self.keep * self.keep).sqrt() * self.gauss();
             self.value[joint] = self.keep * self.value[joint] + fresh;
         }
-        std::array::from_fn(|i| self.value[i] * scale * if i + 1 == DOF { GRIPPER } else { 1.0 })
+        let turn = if grasping(phase) { self.turn } else { 0.0 };
+        self.turned = turn + self.keep * (self.turned - turn);
+        let mut noise = self.value.map(|value| value * scale);
+        noise[GRIPPER] *= GRIPPER_SHARE;
+        noise[WRIST_ROLL] += self.turned;
+        noise
     }
 
     /// Box and Muller 1958.
@@ -60,6 +78,14 @@ impl Disturbance {
         let (u, v): (f64, f64) = (self.random.random(), self.random.random());
         (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
     }
+}
+
+/// Whether the cube is being reached for, and not held yet.
+fn grasping(phase: Phase) -> bool {
+    matches!(
+        phase,
+        Phase::Reach | Phase::Descend | Phase::Settle | Phase::Close | Phase::Squeeze
+    )
 }
 
 #[cfg(test)]

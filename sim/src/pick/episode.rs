@@ -1,18 +1,16 @@
 //! One episode of the task in lockstep, with whoever decides, and how it ended.
 
 use super::error::PickError;
+use super::lockstep::{DONE_FOR_S, LockstepPick};
 use super::observation::ENVIRONMENT;
-use super::pictures::{LockstepCameras, PictureSizes};
+use super::pictures::PictureSizes;
 use super::scene::{CAMERAS, DOF};
-use super::task::{PickTask, TaskState};
+use super::task::TaskState;
 use serde::{Deserialize, Serialize};
 use sinew_runtime::actions::QueueCounters;
 use sinew_runtime::control::{ActionOutcome, ActionSource, Observation};
-use sinew_runtime::{JointState, JointTarget, Nanos};
+use sinew_runtime::{JointState, JointTarget};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// One step of an STS3215's encoder, rad: measurements and targets are rounded to it.
-const SERVO_STEP: f64 = std::f64::consts::TAU / 4096.0;
 
 /// What makes an episode of the task, and a success.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -28,7 +26,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Episodes of at most 25 s, a success when the task was done for 0.5 s, no pictures.
+    /// Episodes of at most 25 s, a success when the task was done for [`DONE_FOR_S`], no pictures.
     ///
     /// # Errors
     /// [`PickError::Config`] for a rate that is not from 1 Hz to 250 Hz: physics runs at 500 Hz.
@@ -43,7 +41,7 @@ impl Rules {
         Ok(Self {
             rate_hz,
             limit_s: 25.0,
-            done_for_s: 0.5,
+            done_for_s: DONE_FOR_S,
             pictures: [None; CAMERAS.len()],
         })
     }
@@ -64,7 +62,8 @@ impl Surroundings {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, values: [f64; ENVIRONMENT.len()]) {
+    /// Notes the values of the next decision.
+    pub fn set(&self, values: [f64; ENVIRONMENT.len()]) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = values;
     }
 }
@@ -92,8 +91,7 @@ pub struct Episode {
 /// The world of one worker: task, cameras, and what is known of the surroundings.
 #[derive(Debug)]
 pub struct Stage {
-    task: PickTask,
-    cameras: Option<LockstepCameras>,
+    world: LockstepPick,
     surroundings: Surroundings,
     rules: Rules,
 }
@@ -101,10 +99,8 @@ pub struct Stage {
 impl Stage {
     /// A world for episodes by these rules, on this thread.
     pub fn new(rules: Rules) -> Result<Self, PickError> {
-        let task = PickTask::new(0)?;
         Ok(Self {
-            cameras: LockstepCameras::new(&task, &rules.pictures)?,
-            task,
+            world: LockstepPick::with_pictures(0, &rules.pictures)?,
             surroundings: Surroundings::default(),
             rules,
         })
@@ -127,25 +123,22 @@ impl Stage {
         source: &mut dyn ActionSource,
         going_on: &dyn Fn() -> bool,
     ) -> Result<Option<Episode>, PickError> {
-        self.task.reset(seed)?;
-        let mut target = JointTarget::default();
-        target.len = DOF;
-        target.position[..DOF].copy_from_slice(&self.task.scene().home);
-        let (limit, done_for) = (
-            self.rules.ticks(self.rules.limit_s),
-            self.rules.ticks(self.rules.done_for_s).max(1),
-        );
-        let (mut trace, mut done_since) = (Trace::default(), None);
+        self.world.reset(seed)?;
+        let mut target = JointTarget {
+            len: DOF,
+            ..JointTarget::default()
+        };
+        target.position[..DOF].copy_from_slice(&self.world.task().scene().home);
+        let limit = self.rules.ticks(self.rules.limit_s);
+        let mut trace = Trace::default();
         let mut observation = Observation {
             cameras: CAMERAS.len(),
             ..Observation::default()
         };
         let mut step = 0;
         let state = loop {
-            let state = self.task.state();
-            done_since = state.success.then(|| done_since.unwrap_or(step));
-            let done = done_since.is_some_and(|since| step - since >= done_for);
-            if done || step >= limit {
+            let state = self.world.task().state();
+            if self.is_success() || step >= limit {
                 break state;
             }
             if !going_on() {
@@ -156,19 +149,25 @@ impl Stage {
                 break state;
             }
             trace.add(&observation.state, &target, &state);
-            self.advance(step, &target)?;
+            let goals = std::array::from_fn(|joint| target.position[joint]);
+            self.world.advance(&goals, 1.0 / self.rules.rate_hz)?;
             step += 1;
         };
-        let done_since = done_since.filter(|since| step - since >= done_for);
+        let success = self.is_success();
+        let done_for = (self.world.done_for_s() * self.rules.rate_hz).round();
         Ok(Some(Episode {
             seed,
-            success: done_since.is_some(),
-            time_s: done_since.map(|step| step as f64 / self.rules.rate_hz),
+            success,
+            time_s: success.then(|| (step as f64 - done_for) / self.rules.rate_hz),
             distance_m: state.distance_to_zone(),
             steps: step,
             actions: source.queue_counters(),
             trace: trace.text(),
         }))
+    }
+
+    fn is_success(&self) -> bool {
+        self.world.is_done_for(self.rules.done_for_s)
     }
 
     fn observe(
@@ -177,7 +176,7 @@ impl Stage {
         state: &TaskState,
         observation: &mut Observation,
     ) -> Result<(), PickError> {
-        let now_ns = (step as f64 / self.rules.rate_hz * 1e9).round() as Nanos;
+        let now_ns = self.world.now_ns();
         self.surroundings.set(state.environment());
         let mut joints = JointState {
             seq: step + 1,
@@ -185,31 +184,12 @@ impl Stage {
             len: DOF,
             ..JointState::default()
         };
-        let world = self.task.world();
-        for (i, joint) in self.task.scene().joints.into_iter().enumerate() {
-            joints.position[i] = rounded(world.position(joint));
-            joints.velocity[i] = world.velocity(joint);
-        }
+        let (positions, velocities) = self.world.joints();
+        joints.position[..DOF].copy_from_slice(&positions);
+        joints.velocity[..DOF].copy_from_slice(&velocities);
         (observation.step, observation.now_ns, observation.state) = (step, now_ns, joints);
-        match &mut self.cameras {
-            Some(cameras) => cameras.render(&self.task, now_ns, &mut observation.frames),
-            None => Ok(()),
-        }
+        self.world.render(&mut observation.frames)
     }
-
-    /// Physics up to the next decision: the whole number of its steps that is nearest, so that periods
-    /// which are no multiple of a physics step are right on average.
-    fn advance(&mut self, step: u64, target: &JointTarget) -> Result<(), PickError> {
-        let timestep = self.task.world().timestep();
-        let until = |step: u64| (step as f64 / self.rules.rate_hz / timestep).round();
-        let steps = until(step + 1) - until(step);
-        let goals = std::array::from_fn(|joint| rounded(target.position[joint]));
-        self.task.advance(&goals, steps * timestep)
-    }
-}
-
-fn rounded(rad: f64) -> f64 {
-    (rad / SERVO_STEP).round() * SERVO_STEP
 }
 
 /// Asks for one decision; `false` when there will be no more.

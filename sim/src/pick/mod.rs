@@ -3,13 +3,13 @@
 //! Two ways to use it:
 //!
 //! ```text
-//! lockstep   ScriptedPick / policy ─► PickTask::advance ─► PickTask::state     (one thread, no clock)
+//! lockstep   ScriptedPick / policy ─► LockstepPick ─► PickTask                 (one thread, no clock)
 //! real time  driver ─► pty ─► emulated servos ─► SimPlant ─► PickTask          (world thread)
 //!            cameras ◄─ frame slots ◄─ renderer ◄─ snapshot of the state       (render thread)
 //! ```
 //!
-//! [`Stage`] plays whole episodes the first way, for [`crate::eval`]; [`LockstepPick`] lets a caller
-//! decide step by step, and [`serve`] a caller in another process.
+//! [`LockstepPick`] is the first way with cameras and servo steps, decided step by step; on it [`Stage`]
+//! plays whole episodes for [`crate::eval`], and [`serve`] lets another process decide.
 //!
 //! Read [`task`] for the task, [`scripted`] for the operator that solves it, [`realtime`] for the
 //! server that makes it look like hardware, and [`link`] for how another process takes part.
@@ -36,7 +36,7 @@ pub use episode::{Episode, Rules, Stage, Surroundings};
 pub use error::PickError;
 pub use feed::{CameraFeed, CameraInfo};
 pub use link::LinkClient;
-pub use lockstep::{LockstepPick, Observation};
+pub use lockstep::{DONE_FOR_S, LockstepPick, Observation};
 pub use observation::ENVIRONMENT;
 pub use pictures::{LockstepCameras, PictureSizes};
 pub use plant::{SimPlant, TickMap, emulated_servos};

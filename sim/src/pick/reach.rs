@@ -100,8 +100,14 @@ impl Arm {
 
     /// As [`Arm::reach`], starting from a bent arm that faces the point.
     pub fn reach_afresh(&self, aim: &Aim) -> Option<[f64; ARM_DOF]> {
+        self.reach_turned(aim, 0.0)
+    }
+
+    /// As [`Arm::reach_afresh`], with the wrist at `roll` rad: of the quarter turns that fit, the
+    /// nearest is found.
+    pub fn reach_turned(&self, aim: &Aim, roll: f64) -> Option<[f64; ARM_DOF]> {
         let pan = -f64::atan2(aim.point.y, aim.point.x - PAN_AXIS_X);
-        self.reach(aim, &[pan, -0.3, 0.5, 1.2, 0.0])
+        self.reach(aim, &[pan, -0.3, 0.5, 1.2, roll])
     }
 
     /// Knots of a straight line of the tool point, `from` excluded, `to` included.

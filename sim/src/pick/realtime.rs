@@ -17,7 +17,7 @@ use super::feed::CameraFeed;
 use super::link::LinkServer;
 use super::lockstep::camera_infos;
 use super::plant::{SimPlant, TickMap, emulated_servos};
-use super::scene::CAMERA_SIZE;
+use super::scene::{CAMERA_SIZE, CAMERAS};
 use super::task::{PickTask, TaskState};
 use crate::{Model, State};
 use sinew_drivers::emulator::{
@@ -397,7 +397,7 @@ fn bus(error: EmulatorError) -> PickError {
 }
 
 fn feeds(size: (u32, u32)) -> Vec<CameraFeed> {
-    camera_infos(size)
+    camera_infos(&[Some(size); CAMERAS.len()])
         .into_iter()
         .map(CameraFeed::new)
         .collect()

@@ -35,6 +35,9 @@ const SAG_RATE: f64 = 2.4;
 const SAG_LIMIT: f64 = 0.12;
 /// Joints this close to home are at home, rad.
 const AT_HOME: f64 = 0.15;
+/// How far an arm that is taken over somewhere first goes towards home, as a share of the way: up, clear
+/// of the cube.
+const CLEAR: f64 = 0.35;
 const KNOTS: usize = 6;
 /// A tick later than this after the last one does not move the plan on by more, s.
 const LONGEST_TICK_S: f64 = 0.1;
@@ -116,6 +119,8 @@ pub struct ScriptedPick {
     /// Aim of the present approach, for the way back up.
     aim: Aim,
     attempt: u32,
+    /// Whether the next plan starts somewhere on the way, rather than at home.
+    taken_over: bool,
 }
 
 impl ScriptedPick {
@@ -147,12 +152,20 @@ impl ScriptedPick {
                 tool: Point3::from(OPEN_TOOL),
             },
             attempt: 0,
+            taken_over: false,
         }
     }
 
-    /// Forgets the episode; the next tick starts a new one from wherever the arm then is.
+    /// Forgets the episode; the next tick starts a new one, by way of home.
     pub fn restart(&mut self) {
         *self = Self::with_arm(self.arm.clone());
+    }
+
+    /// Forgets the episode; the next tick goes on with what somebody else has begun: with carrying if the
+    /// cube is held, otherwise with reaching for it, from where the arm then is.
+    pub fn take_over(&mut self) {
+        self.restart();
+        self.taken_over = true;
     }
 
     /// What the operator is doing.
@@ -297,6 +310,9 @@ impl ScriptedPick {
     /// between two low poses may lead through the table.
     fn begin(&mut self, measured: &[f64; DOF], state: &TaskState) -> Result<(), PickError> {
         self.wanted = *measured;
+        if self.taken_over {
+            return self.go_on(measured, state);
+        }
         let away = measured
             .iter()
             .zip(self.arm.home())
@@ -304,6 +320,18 @@ impl ScriptedPick {
             .any(|(is, home)| (is - home).abs() > AT_HOME);
         if away {
             self.go_home(Phase::Ready);
+            return Ok(());
+        }
+        self.plan_reach(state)
+    }
+
+    fn go_on(&mut self, measured: &[f64; DOF], state: &TaskState) -> Result<(), PickError> {
+        if state.touched && state.cube_position[2] >= LIFTED {
+            self.wanted[ARM_DOF] -= SQUEEZE;
+            return self.plan_carry(measured, state);
+        }
+        if measured[ARM_DOF] < OPEN / 2.0 {
+            self.back_off();
             return Ok(());
         }
         self.plan_reach(state)
@@ -317,11 +345,23 @@ impl ScriptedPick {
     fn plan_reach(&mut self, state: &TaskState) -> Result<(), PickError> {
         self.attempt += 1;
         self.aim = self.aim_at_cube(state, HOVER_HEIGHT);
+        // A cube looks the same after a quarter turn. The nearest turn is one that a policy can see, too:
+        // whichever way the jaws are off, they turn back.
+        let roll = self.wanted[ARM_DOF - 1];
         let above = self
             .arm
-            .reach_afresh(&self.aim)
+            .reach_turned(&self.aim, roll)
+            .or_else(|| self.arm.reach_afresh(&self.aim))
             .ok_or_else(|| unreachable("reach the cube", &self.aim))?;
-        self.start(Phase::Reach, vec![above], OPEN);
+        let (from, home) = (self.arm_wanted(), self.arm.home());
+        let way = match std::mem::take(&mut self.taken_over) {
+            true => vec![
+                std::array::from_fn(|i| from[i] + CLEAR * (home[i] - from[i])),
+                above,
+            ],
+            false => vec![above],
+        };
+        self.start(Phase::Reach, way, OPEN);
         Ok(())
     }
 

@@ -15,7 +15,9 @@
 //! ```
 //!
 //! The server speaks first; then every request gets one answer. Joints are in LeRobot's units, as
-//! datasets hold them. After an error about a value (an action that is not finite, say) the
+//! datasets hold them; measurements and targets are rounded to the servos' steps, as those of `sinew eval`
+//! and `sinew record --lockstep` are. A success is a task that has been done for 0.5 s, as there too: the
+//! reward is 1 then, and 0 before. After an error about a value (an action that is not finite, say) the
 //! connection goes on; after bytes that are not the protocol it is closed. Only the owner of the
 //! socket file can connect.
 //!
@@ -23,18 +25,15 @@
 
 use super::error::PickError;
 use super::feed::CameraInfo;
-use super::link::server::listen;
+use super::link::socket::{SocketServer, ThreadNames, with_timeouts};
 use super::link::{Decoder, protocol, read_message, write_message};
-use super::lockstep::LockstepPick;
+use super::lockstep::{DONE_FOR_S, LockstepPick};
 use super::scene::{DOF, WORLD};
 use serde::{Deserialize, Serialize};
 use sinew_hardware::Units;
-use std::io;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Version of the protocol.
@@ -46,7 +45,6 @@ pub const MOST_WORLDS: usize = 16;
 
 /// How often a waiting thread looks whether it is to stop.
 const POLL: Duration = Duration::from_millis(50);
-const ACCEPT_POLL: Duration = Duration::from_millis(10);
 /// A client that takes nothing for this long is dropped.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -87,9 +85,9 @@ pub enum Answer {
     Observation {
         /// Measured joint positions, LeRobot's units.
         state: Vec<f32>,
-        /// 1 when the task is done now, else 0.
+        /// 1 on success, else 0.
         reward: f32,
-        /// Whether the task is done now.
+        /// Whether the task has been done for [`DONE_FOR_S`].
         success: bool,
         /// Simulated time since the reset, s.
         time_s: f64,
@@ -104,9 +102,7 @@ pub enum Answer {
 /// Serves worlds until dropped; then the socket file is gone.
 #[derive(Debug)]
 pub struct EpisodeServer {
-    path: PathBuf,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    socket: SocketServer,
 }
 
 impl EpisodeServer {
@@ -117,88 +113,25 @@ impl EpisodeServer {
     /// [`PickError::Link`] when the socket cannot be made, and those of [`LockstepPick::new`].
     pub fn start(path: &Path, camera_size: Option<(u32, u32)>) -> Result<Self, PickError> {
         drop(LockstepPick::new(0, camera_size)?);
-        let units = Arc::new(Units::default_of(&super::scene::blueprint()?)?);
-        let listener = listen(path)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let thread = std::thread::Builder::new()
-            .name("pick-serve".to_owned())
-            .spawn(move || accept(&listener, camera_size, &units, &stopped))
-            .map_err(|e| PickError::Spawn {
-                thread: "pick-serve",
-                reason: e.to_string(),
-            })?;
-        Ok(Self {
-            path: path.to_owned(),
-            stop,
-            thread: Some(thread),
-        })
+        let units = Units::default_of(&super::scene::blueprint()?)?;
+        let names = ThreadNames {
+            listener: "pick-serve",
+            client: "pick-world",
+        };
+        let client = move |stream, stop: &AtomicBool, others| {
+            serve(stream, camera_size, &units, stop, others)
+        };
+        SocketServer::start(path, names, client).map(|socket| Self { socket })
     }
 
     /// The socket.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.socket.path()
     }
 
     /// Whether the server still listens.
     pub fn is_running(&self) -> bool {
-        self.thread.as_ref().is_some_and(|t| !t.is_finished())
-    }
-}
-
-impl Drop for EpisodeServer {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread that serves worlds panicked");
-        }
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::warn!(path = ?self.path, %error, "cannot remove the socket");
-        }
-    }
-}
-
-fn accept(
-    listener: &UnixListener,
-    camera_size: Option<(u32, u32)>,
-    units: &Arc<Units>,
-    stop: &Arc<AtomicBool>,
-) {
-    let worlds = Arc::new(AtomicUsize::new(0));
-    let mut threads: Vec<JoinHandle<()>> = Vec::new();
-    while !stop.load(Ordering::Acquire) {
-        let stream = match listener.accept() {
-            Ok((stream, _)) => stream,
-            Err(e) => {
-                if e.kind() != io::ErrorKind::WouldBlock {
-                    tracing::warn!(error = %e, "cannot accept a client");
-                }
-                std::thread::sleep(ACCEPT_POLL);
-                continue;
-            }
-        };
-        threads.retain(|thread| !thread.is_finished());
-        let (units, stop, worlds) = (units.clone(), stop.clone(), worlds.clone());
-        let spawned = std::thread::Builder::new()
-            .name("pick-world".to_owned())
-            .spawn(move || {
-                let others = worlds.fetch_add(1, Ordering::AcqRel);
-                if let Err(error) = serve(stream, camera_size, &units, &stop, others) {
-                    tracing::info!(%error, "a client left");
-                }
-                worlds.fetch_sub(1, Ordering::AcqRel);
-            });
-        match spawned {
-            Ok(thread) => threads.push(thread),
-            Err(error) => tracing::warn!(%error, "cannot start a thread for a client"),
-        }
-    }
-    for thread in threads {
-        if thread.join().is_err() {
-            tracing::error!("a world's thread panicked");
-        }
+        self.socket.is_running()
     }
 }
 
@@ -210,12 +143,7 @@ fn serve(
     stop: &AtomicBool,
     others: usize,
 ) -> Result<(), PickError> {
-    let failed = |e: io::Error| protocol(format!("cannot set up the connection: {e}"));
-    stream.set_nonblocking(false).map_err(failed)?;
-    stream.set_read_timeout(Some(POLL)).map_err(failed)?;
-    stream
-        .set_write_timeout(Some(WRITE_TIMEOUT))
-        .map_err(failed)?;
+    with_timeouts(&stream, POLL, WRITE_TIMEOUT)?;
     let mut scratch = Vec::new();
     if others >= MOST_WORLDS {
         let message = format!("{MOST_WORLDS} clients are connected, which is the most; try later");
@@ -302,10 +230,11 @@ impl Host<'_> {
         }
         let mut state = vec![0.0; DOF];
         self.units.to_lerobot(&seen.positions, &mut state);
+        let success = self.world.is_done_for(DONE_FOR_S);
         Ok(Answer::Observation {
             state,
-            reward: f32::from(u8::from(seen.state.success)),
-            success: seen.state.success,
+            reward: f32::from(u8::from(success)),
+            success,
             time_s: seen.state.time_s,
         })
     }

@@ -167,11 +167,16 @@ impl PickTask {
         state
     }
 
-    /// Drives the arm to `targets` (rad) for `dt_s` seconds, rounded to whole physics steps. One
-    /// call is one control period in lockstep.
+    /// Drives the arm to `targets` (rad) for `dt_s` seconds, rounded to whole physics steps, at least
+    /// one. Over many periods the roundings add up; [`super::LockstepPick`] makes up for them.
     pub fn advance(&mut self, targets: &[f64; DOF], dt_s: f64) -> Result<(), PickError> {
-        self.scene.drive(&mut self.world, targets);
         let steps = (dt_s / self.world.timestep()).round().max(1.0) as usize;
+        self.drive(targets, steps)
+    }
+
+    /// Drives the arm to `targets` (rad) for so many physics steps.
+    pub(super) fn drive(&mut self, targets: &[f64; DOF], steps: usize) -> Result<(), PickError> {
+        self.scene.drive(&mut self.world, targets);
         Ok(self.world.step(steps)?)
     }
 

@@ -2,7 +2,9 @@
 
 #![allow(dead_code)] // Each test file uses its own part.
 
-use sinew_policies::{Channel, EngineChoice, Features, LoadOptions, Policy, PolicyInput};
+use sinew_policies::{
+    Channel, EngineChoice, Features, LoadOptions, Policy, PolicyInput, Precision,
+};
 use sinew_runtime::{JointNames, JointTarget};
 use sinew_sim::legged::{COMMAND, IMU, LeggedWalk, Seen};
 use sinew_sim::{RenderOptions, Renderer, SimError};
@@ -21,7 +23,8 @@ pub(crate) fn fetched(path: &str) -> PathBuf {
     path
 }
 
-/// A policy of this repository, bound to the robot's joints.
+/// A policy of this repository, bound to the robot's joints. `engine` may be `fp16`: 16-bit weights, on the
+/// engine that has them.
 pub(crate) fn policy(folder: &str, engine: &str, robot: &str, joints: &JointNames) -> Policy {
     if engine == "ort" {
         let library = fetched("lib/libonnxruntime.so");
@@ -35,7 +38,13 @@ pub(crate) fn policy(folder: &str, engine: &str, robot: &str, joints: &JointName
         .of_robot(robot)
         .with_values(Channel::Imu, IMU)
         .with_values(Channel::Command, COMMAND);
-    let options = LoadOptions::from(engine.parse::<EngineChoice>().unwrap());
+    let options = match engine {
+        "fp16" => LoadOptions {
+            precision: Precision::Fp16,
+            ..LoadOptions::default()
+        },
+        engine => engine.parse::<EngineChoice>().unwrap().into(),
+    };
     Policy::load(&folder, options, features).unwrap()
 }
 

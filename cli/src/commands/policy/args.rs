@@ -1,5 +1,6 @@
 //! Arguments of `sinew policy`.
 
+use crate::args::Computing;
 use clap::{Args, Subcommand};
 use sinew_policies::{EngineChoice, Precision, Provider};
 use std::path::PathBuf;
@@ -78,23 +79,6 @@ pub(super) struct Check {
     pub(super) json: bool,
 }
 
-/// On what a policy computes.
-#[derive(Debug, Clone, Args)]
-pub(super) struct Computing {
-    /// Inference engine: auto, rten or ort.
-    #[arg(long, default_value = "auto")]
-    pub(super) engine: EngineChoice,
-    /// Where it computes: cpu, cuda or tensorrt.
-    #[arg(long, default_value = "cpu")]
-    pub(super) provider: Provider,
-    /// What it computes with: fp32, fp16 or int8.
-    #[arg(long, default_value = "fp32")]
-    pub(super) precision: Precision,
-    /// Threads that one inference may use; 0 is what suits the network.
-    #[arg(long, default_value_t = 0)]
-    pub(super) threads: usize,
-}
-
 #[derive(Debug, Args)]
 pub(super) struct Export {
     /// Folder of a LeRobot checkpoint.
@@ -145,7 +129,7 @@ pub(super) struct Compare {
     #[arg(long, value_name = "PRECISION")]
     pub(super) precision_b: Option<Precision>,
     /// Frames to compare, spread evenly over the dataset.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) frames: u64,
     /// Print JSON.
     #[arg(long)]
@@ -169,7 +153,7 @@ pub(super) struct Quantize {
     #[arg(long, default_value_t = 0)]
     pub(super) threads: usize,
     /// Frames to measure, and as many others to compare afterwards.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) frames: u64,
     /// Print JSON.
     #[arg(long)]

@@ -1,16 +1,16 @@
 //! `sinew policy compare`: how far apart the actions of two policies, engines or precisions are on
 //! recorded observations.
 
-use super::args::{Compare, Computing};
-use super::bench::options;
+use super::args::Compare;
 use super::recorded::Recorded;
+use crate::args::Computing;
 use crate::commands::dataset::progress::Progress;
 use crate::commands::dataset::text::cut;
 use crate::failure::usage;
 use anyhow::Result;
 use serde::Serialize;
 use sinew_hardware::Norm;
-use sinew_policies::Policy;
+use sinew_policies::{LoadOptions, Policy};
 use sinew_runtime::JointTarget;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -43,6 +43,7 @@ pub(super) struct Measured {
 struct Side {
     policy: String,
     engine: &'static str,
+    provider: String,
     precision: String,
 }
 
@@ -70,7 +71,12 @@ pub(super) fn compare(args: &Compare) -> Result<()> {
         threads: args.computing.threads,
     };
     let load = |path: &Path, computing: &Computing| {
-        Policy::load(path, options(computing), recorded.features()).map_err(usage)
+        let options = LoadOptions {
+            // It would put another network in the place of the one that is compared.
+            self_check: false,
+            ..computing.options()
+        };
+        Policy::load(path, options, recorded.features()).map_err(usage)
     };
     let mut a = load(&args.a, &args.computing)?;
     let mut b = load(other, &computing_b)?;
@@ -79,6 +85,7 @@ pub(super) fn compare(args: &Compare) -> Result<()> {
     let side = |policy: &Policy, computing: &Computing| Side {
         policy: policy.info().name.clone(),
         engine: policy.engine_name(),
+        provider: computing.provider.to_string(),
         precision: computing.precision.to_string(),
     };
     let report = Report {
@@ -203,7 +210,10 @@ impl Tally {
 fn print(report: &Report) {
     let side = |side: &Side| {
         let name = cut(&side.policy, 30);
-        format!("{name} on {}, {}", side.engine, side.precision)
+        format!(
+            "{name} on {} ({}), {}",
+            side.engine, side.provider, side.precision
+        )
     };
     println!("{} against {}", side(&report.a), side(&report.b));
     table(&report.measured);

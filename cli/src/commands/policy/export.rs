@@ -21,7 +21,7 @@ pub(super) fn export(args: &Export) -> Result<()> {
     }
     let checkpoint = match Stored::open(&args.path)? {
         Stored::Checkpoint(checkpoint) => Arc::new(*checkpoint),
-        Stored::Manifest(manifest) => {
+        Stored::Manifest(manifest, _) => {
             return Err(usage(format!(
                 "{} is an ONNX file already: {}",
                 manifest.name,

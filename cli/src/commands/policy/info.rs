@@ -15,7 +15,7 @@ pub(super) struct Summary {
     pub(super) name: String,
     /// For people.
     pub(super) description: String,
-    /// `LeRobot checkpoint`, `policy.toml` or `ONNX file`.
+    /// `LeRobot checkpoint`, `policy.toml`, `ONNX file` and so on.
     pub(super) format: String,
     /// `act`, `diffusion`, or `network`.
     pub(super) architecture: String,
@@ -60,7 +60,7 @@ pub(super) struct Port {
 pub(super) fn info(args: &Info) -> Result<()> {
     let summary = match Stored::open(&args.path)? {
         Stored::Checkpoint(stored) => checkpoint::summary(&stored),
-        Stored::Manifest(manifest) => network::summary(&manifest)?,
+        Stored::Manifest(manifest, described) => network::summary(&manifest, described)?,
         Stored::Onnx(file) => network::of_file(&file)?,
     };
     if args.json {

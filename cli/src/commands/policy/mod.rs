@@ -17,6 +17,7 @@ use anyhow::Result;
 use args::{PolicyArgs, Verb};
 use sinew_policies::Manifest;
 use sinew_policies::lerobot::Checkpoint;
+use sinew_policies::manifest::Described;
 use std::path::{Path, PathBuf};
 
 /// Runs the command.
@@ -35,7 +36,7 @@ pub(crate) fn policy(args: &PolicyArgs) -> Result<()> {
 #[derive(Debug)]
 enum Stored {
     Checkpoint(Box<Checkpoint>),
-    Manifest(Box<Manifest>),
+    Manifest(Box<Manifest>, Described),
     Onnx(PathBuf),
 }
 
@@ -56,11 +57,18 @@ impl Stored {
                 path.display()
             )));
         }
-        if path.join(sinew_policies::manifest::FILE_NAME).is_file() {
-            let manifest = Manifest::read(path).map_err(usage)?;
-            return Ok(Self::Manifest(Box::new(manifest)));
+        let described = Manifest::find(path);
+        let checkpoint = Checkpoint::find(path).is_some();
+        // In the order of `Policy::load`.
+        match described {
+            Some(how) if how == Described::Manifest || !checkpoint => {
+                let manifest = Manifest::read(path).map_err(usage)?;
+                Ok(Self::Manifest(Box::new(manifest), how))
+            }
+            _ => {
+                let checkpoint = Checkpoint::open(path).map_err(usage)?;
+                Ok(Self::Checkpoint(Box::new(checkpoint)))
+            }
         }
-        let checkpoint = Checkpoint::open(path).map_err(usage)?;
-        Ok(Self::Checkpoint(Box::new(checkpoint)))
     }
 }

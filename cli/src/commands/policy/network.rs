@@ -4,12 +4,14 @@ use super::checkpoint::unit;
 use super::info::{Port, Summary};
 use crate::failure::usage;
 use anyhow::Result;
-use sinew_policies::manifest::{InputSpec, Normalise, OutputSpec, OutputTransform, Source, Wave};
+use sinew_policies::manifest::{
+    Described, InputSpec, Normalise, OutputSpec, OutputTransform, Source, Wave,
+};
 use sinew_policies::{Engine, EngineChoice, Manifest, ModelBytes, TensorInfo};
 use std::path::Path;
 
-/// A policy of a `policy.toml`.
-pub(super) fn summary(manifest: &Manifest) -> Result<Summary> {
+/// A policy that a file of its folder describes.
+pub(super) fn summary(manifest: &Manifest, described: Described) -> Result<Summary> {
     let folder = manifest.path.parent().unwrap_or(Path::new(""));
     let mut summary = of_file(&folder.join(&manifest.model_file))?;
     let shape = |ports: &[Port], tensor: &str| {
@@ -28,7 +30,7 @@ pub(super) fn summary(manifest: &Manifest) -> Result<Summary> {
     summary.path = folder.to_owned();
     summary.name = manifest.name.clone();
     summary.description = manifest.description.clone();
-    summary.format = "policy.toml".to_owned();
+    summary.format = described.to_string();
     summary.robot = Some(manifest.robot.clone());
     summary.rate_hz = Some(manifest.rate_hz);
     summary.chunk_size = Some(manifest.chunk_size);

@@ -1,10 +1,10 @@
 //! `sinew policy quantize`: what 8-bit integers need to know of a checkpoint, and what they cost.
 
 use super::Stored;
-use super::args::{Computing, Quantize};
-use super::bench::options;
+use super::args::Quantize;
 use super::compare::{Measured, measure, table};
 use super::recorded::Recorded;
+use crate::args::Computing;
 use crate::commands::dataset::progress::Progress;
 use crate::failure::usage;
 use anyhow::Result;
@@ -68,12 +68,12 @@ pub(super) fn quantize(args: &Quantize) -> Result<()> {
         _ => (None, 0),
     };
     let load = |precision| {
-        Policy::load(
-            &args.path,
-            options(&computing(args, precision)),
-            recorded.features(),
-        )
-        .map_err(usage)
+        let options = LoadOptions {
+            // It would compute beside what is timed.
+            self_check: false,
+            ..computing(args, precision).options()
+        };
+        Policy::load(&args.path, options, recorded.features()).map_err(usage)
     };
     let (mut floats, mut integers) = (load(Precision::Fp32)?, load(Precision::Int8)?);
     let measured = measure(&mut floats, &mut integers, &recorded, &held_out)?;
@@ -113,7 +113,7 @@ fn calibrate(
     let how = LoadOptions {
         recorder: Some(recorder.clone()),
         self_check: false,
-        ..options(&computing(args, Precision::Fp32))
+        ..computing(args, Precision::Fp32).options()
     };
     let mut policy = Policy::load(&args.path, how, recorded.features()).map_err(usage)?;
     let mut progress = Progress::new("frames");

@@ -12,9 +12,9 @@ use sinew_runtime::{Frame, JointNames, JointState};
 pub(super) fn features(stored: &Stored) -> Result<Features> {
     match stored {
         Stored::Checkpoint(checkpoint) => Ok(of_checkpoint(checkpoint)),
-        Stored::Manifest(manifest) => Ok(of_manifest(manifest)),
+        Stored::Manifest(manifest, _) => Ok(of_manifest(manifest)),
         Stored::Onnx(file) => Err(usage(format!(
-            "{} says nothing about what goes in and out; a policy.toml beside it does, and then the folder can be given",
+            "{} is a file; give the folder with its policy.toml, or one with this file alone if its metadata name the joints",
             file.display()
         ))),
     }

@@ -2,9 +2,6 @@
 
 use crate::engine::{Engine, Tensor, TensorInfo};
 
-/// How far the two may be apart, as a share of the largest value of a tensor (at least 1). Engines
-/// that add in different orders are apart by a few millionths.
-const TOLERANCE: f32 = 2e-5;
 /// Observations that are computed by both: the zeros of loading, and the first real ones.
 const COMPARED: usize = 4;
 
@@ -19,16 +16,19 @@ pub struct Checked {
     /// What the fast engine gave.
     answers: Vec<Tensor>,
     compared: usize,
+    tolerance: f32,
 }
 
 impl Checked {
-    /// `fast` must have the inputs and outputs of `general`.
-    pub fn new(general: Box<dyn Engine>, fast: Box<dyn Engine>) -> Self {
+    /// `fast` must have the inputs and outputs of `general`; `tolerance` is how far the two may be apart, as
+    /// a share of the largest value of a tensor (at least 1).
+    pub fn new(general: Box<dyn Engine>, fast: Box<dyn Engine>, tolerance: f32) -> Self {
         Self {
             answers: vec![Tensor::default(); general.outputs().len()],
             used: general,
             fast: Some(fast),
             compared: 0,
+            tolerance,
         }
     }
 
@@ -37,7 +37,7 @@ impl Checked {
             return;
         };
         let problem = match fast.run(inputs, &mut self.answers) {
-            Ok(()) => difference(outputs, &self.answers),
+            Ok(()) => difference(outputs, &self.answers, self.tolerance),
             Err(problem) => Some(problem),
         };
         if let Some(problem) = problem {
@@ -57,7 +57,7 @@ impl Checked {
 }
 
 /// What differs by more than the tolerance.
-fn difference(general: &[Tensor], fast: &[Tensor]) -> Option<String> {
+fn difference(general: &[Tensor], fast: &[Tensor], tolerance: f32) -> Option<String> {
     for (index, (general, fast)) in general.iter().zip(fast).enumerate() {
         if general.shape != fast.shape {
             let (a, b) = (&general.shape, &fast.shape);
@@ -70,7 +70,7 @@ fn difference(general: &[Tensor], fast: &[Tensor]) -> Option<String> {
             .iter()
             .fold(1.0f32, |size, x| size.max(x.abs()));
         let agree = |(a, b): (&f32, &f32)| {
-            (a - b).abs() <= TOLERANCE * size || a.is_nan() && b.is_nan() || a == b
+            (a - b).abs() <= tolerance * size || a.is_nan() && b.is_nan() || a == b
         };
         let Some(at) = general
             .data
@@ -141,7 +141,7 @@ mod tests {
 
     fn checked(fast: f32) -> (Checked, Vec<Tensor>) {
         let general = Box::new(Constant("general", 1.0));
-        let mut checked = Checked::new(general, Box::new(Constant("fast", fast)));
+        let mut checked = Checked::new(general, Box::new(Constant("fast", fast)), 2e-5);
         checked.answers = vec![Tensor::default()];
         (checked, vec![Tensor::default()])
     }

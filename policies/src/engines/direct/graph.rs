@@ -33,6 +33,19 @@ pub(super) struct Node<'a> {
     attributes: HashMap<&'a str, Attribute>,
 }
 
+#[cfg(test)]
+impl<'a> Node<'a> {
+    /// An operator for tests, with its axis.
+    pub(super) fn along(op: &'a str, inputs: Vec<&'a str>, output: &'a str, axis: i64) -> Self {
+        Self {
+            op,
+            inputs,
+            outputs: vec![output],
+            attributes: HashMap::from([("axis", Attribute::Int(axis))]),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Attribute {
     Float(f32),

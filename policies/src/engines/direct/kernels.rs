@@ -2,24 +2,25 @@
 //!
 //! The weights of one layer are laid out in panels of at most 64 outputs, input after input, so that
 //! a pass over them is one straight read and each panel's sums stay in registers. The same code is
-//! compiled twice: for every machine, and for x86-64 with AVX2, FMA and F16C, chosen when a network is
-//! loaded.
+//! compiled twice: for every machine, and for x86-64 with AVX2 and FMA, chosen when a network is loaded.
 //!
 //! `unsafe` is used here for calls of functions that need those instructions, after the processor
 //! has said that it has them, and for unaligned vector loads within a slice.
 
-use half::f16;
+use half::bf16;
 
 /// Outputs of a full panel: eight registers of eight sums, as many as two multiply-add units of
 /// four cycles' latency need to be always busy.
 const PANEL: usize = 64;
+/// Sums of one register.
+const LANES: usize = 8;
 
 /// The instructions that kernels may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Isa {
     /// What the program was compiled for.
     Portable,
-    /// AVX2, FMA and F16C.
+    /// AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
 }
@@ -28,9 +29,7 @@ impl Isa {
     /// The best that this processor has.
     pub(super) fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2")
-            && std::arch::is_x86_feature_detected!("fma")
-            && std::arch::is_x86_feature_detected!("f16c")
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
         {
             return Self::Avx2;
         }
@@ -44,9 +43,9 @@ pub enum Weights {
     /// As they are in the file.
     #[default]
     F32,
-    /// Rounded to 16 bits, which halves what has to be read; sums stay 32-bit. Without F16C in the
+    /// Rounded to bfloat16, which halves what has to be read; sums stay 32-bit. Without AVX2 in the
     /// processor the rounded numbers are kept as 32-bit ones.
-    F16,
+    Bf16,
 }
 
 #[derive(Debug)]
@@ -56,8 +55,13 @@ enum Panels {
         not(target_arch = "x86_64"),
         expect(dead_code, reason = "there is no kernel for it")
     )]
-    F16(Vec<u16>),
+    Bf16(Vec<Pair>),
 }
+
+/// The weights of two outputs for one input: one in the low half; the whole, read as a float, is the
+/// other. The low half thus spoils the other's last bits, so [`paired`] chooses its high half with that
+/// in mind, and it is no further from the exact weight than rounding would take it.
+type Pair = u32;
 
 /// A fully connected layer, `y = W x + b`, its weights in panels.
 #[derive(Debug)]
@@ -71,6 +75,15 @@ pub(super) struct Linear {
 }
 
 impl Linear {
+    /// Floats of the weights of a layer once they are packed, padding included.
+    pub(super) fn packed(inputs: usize, outputs: usize) -> Option<usize> {
+        let last = match outputs % PANEL {
+            0 => 0,
+            left => panel_width(left),
+        };
+        (outputs / PANEL * PANEL + last).checked_mul(inputs)
+    }
+
     /// Packs weights that `at(output, input)` gives; `bias` is one value an output.
     pub(super) fn pack(
         isa: Isa,
@@ -99,19 +112,20 @@ impl Linear {
         padded.resize(start, 0.0);
         let weights = match (kept, isa) {
             (Weights::F32, _) => Panels::F32(weights),
-            (Weights::F16, Isa::Portable) => Panels::F32(
+            (Weights::Bf16, Isa::Portable) => Panels::F32(
                 weights
                     .into_iter()
-                    .map(|w| f16::from_f32(w).to_f32())
+                    .map(|w| bf16::from_f32(w).to_f32())
                     .collect(),
             ),
             #[cfg(target_arch = "x86_64")]
-            (Weights::F16, Isa::Avx2) => Panels::F16(
-                weights
-                    .into_iter()
-                    .map(|w| f16::from_f32(w).to_bits())
-                    .collect(),
-            ),
+            (Weights::Bf16, Isa::Avx2) => {
+                let (blocks, _) = weights.as_chunks::<{ 2 * LANES }>();
+                let pairs = blocks
+                    .iter()
+                    .flat_map(|block| (0..LANES).map(|i| paired(block[i], block[LANES + i])));
+                Panels::Bf16(pairs.collect())
+            }
         };
         Self {
             inputs,
@@ -137,16 +151,16 @@ impl Linear {
                 unsafe { avx2::panel(panel, x, sums) }
             }),
             #[cfg(target_arch = "x86_64")]
-            (Panels::F16(weights), _) => self.panels(weights, x, y, |panel, x, sums| {
-                // SAFETY: 16-bit panels are made only for `Isa::Avx2`.
-                unsafe { avx2::half_panel(panel, x, sums) }
+            (Panels::Bf16(weights), _) => self.panels(weights, x, y, |panel, x, sums| {
+                // SAFETY: pairs are made only for `Isa::Avx2`.
+                unsafe { avx2::pair_panel(panel, x, sums) }
             }),
             #[cfg(not(target_arch = "x86_64"))]
-            (Panels::F16(_), _) => {}
+            (Panels::Bf16(_), _) => {}
         }
     }
 
-    fn panels<W>(
+    fn panels<W: Stored>(
         &self,
         mut weights: &[W],
         x: &[f32],
@@ -156,7 +170,7 @@ impl Linear {
         let mut start = 0;
         while start < self.outputs {
             let width = panel_width(self.outputs - start);
-            let (panel, rest) = weights.split_at(width * self.inputs);
+            let (panel, rest) = weights.split_at(width * self.inputs / W::WEIGHTS);
             run(panel, x, &mut y[start..start + width]);
             start += width;
             weights = rest;
@@ -164,15 +178,43 @@ impl Linear {
     }
 }
 
+/// How many weights an element of a panel holds.
+trait Stored {
+    const WEIGHTS: usize;
+}
+
+impl Stored for f32 {
+    const WEIGHTS: usize = 1;
+}
+
+impl Stored for Pair {
+    const WEIGHTS: usize = 2;
+}
+
 /// Width of the next panel when so many outputs are left.
 fn panel_width(left: usize) -> usize {
     match left {
-        PANEL.. => PANEL,
         33.. => PANEL,
         17.. => 32,
-        9.. => 16,
-        _ => 8,
+        _ => 16,
     }
+}
+
+/// `low`, rounded, in the low half, and in the high half what makes the whole nearest to `high`.
+fn paired(low: f32, high: f32) -> Pair {
+    let low = u32::from(bf16::from_f32(low).to_bits());
+    let near = high.to_bits() & 0xffff_0000;
+    // One step towards zero, none, one away from it; never out of the finite numbers or the sign.
+    [near.wrapping_sub(1 << 16), near, near.wrapping_add(1 << 16)]
+        .into_iter()
+        .map(|top| top | low)
+        .filter(|&pair| (pair ^ high.to_bits()) >> 31 == 0)
+        .filter(|&pair| f32::from_bits(pair).is_finite())
+        .min_by(|&a, &b| {
+            let off = |pair| (f32::from_bits(pair) - high).abs();
+            off(a).total_cmp(&off(b))
+        })
+        .unwrap_or(near | low)
 }
 
 fn portable_panel(panel: &[f32], x: &[f32], sums: &mut [f32]) {
@@ -277,10 +319,10 @@ fn exp<const FMA: bool>(x: f32) -> f32 {
 #[inline(always)]
 fn tanh<const FMA: bool>(x: f32) -> f32 {
     let square = x * x;
-    let mut p = fma::<FMA>(-5.704_988_7e-3, square, 2.063_908_9e-2);
+    let mut p = fma::<FMA>(-5.704_988_7e-3, square, 2.063_909e-2);
     p = fma::<FMA>(p, square, -5.373_971_5e-2);
     p = fma::<FMA>(p, square, 1.333_144_2e-1);
-    p = fma::<FMA>(p, square, -3.333_328_2e-1);
+    p = fma::<FMA>(p, square, -3.333_328e-1);
     let near = fma::<FMA>(p * square, x, x);
     let size = x.abs();
     let far = (1.0 - 2.0 / (exp::<FMA>(2.0 * size) + 1.0)).copysign(x);
@@ -358,10 +400,10 @@ pub(super) fn mean(values: &[f32]) -> f32 {
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{Binary, Unary};
+    use super::{Binary, Pair, Unary};
     use std::arch::x86_64::{
-        __m128i, __m256, _MM_HINT_T0, _mm_prefetch, _mm256_cvtph_ps, _mm256_fmadd_ps,
-        _mm256_set1_ps,
+        __m256, __m256i, _MM_HINT_T0, _mm_prefetch, _mm256_castsi256_ps, _mm256_fmadd_ps,
+        _mm256_set1_ps, _mm256_slli_epi32,
     };
 
     /// How far ahead of their use weights are asked for, bytes.
@@ -373,19 +415,17 @@ mod avx2 {
         match sums.len() {
             64 => registers::<8>(panel, x, sums),
             32 => registers::<4>(panel, x, sums),
-            16 => registers::<2>(panel, x, sums),
-            _ => registers::<1>(panel, x, sums),
+            _ => registers::<2>(panel, x, sums),
         }
     }
 
-    /// The same, of 16-bit weights.
-    #[target_feature(enable = "avx2,fma,f16c")]
-    pub(super) fn half_panel(panel: &[u16], x: &[f32], sums: &mut [f32]) {
+    /// The same, of pairs.
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn pair_panel(panel: &[Pair], x: &[f32], sums: &mut [f32]) {
         match sums.len() {
-            64 => half_registers::<8>(panel, x, sums),
-            32 => half_registers::<4>(panel, x, sums),
-            16 => half_registers::<2>(panel, x, sums),
-            _ => half_registers::<1>(panel, x, sums),
+            64 => pair_registers::<4>(panel, x, sums),
+            32 => pair_registers::<2>(panel, x, sums),
+            _ => pair_registers::<1>(panel, x, sums),
         }
     }
 
@@ -399,7 +439,7 @@ mod avx2 {
         let (rows, _) = panel.as_chunks::<8>().0.as_chunks::<N>();
         let mut held = sums.map(register);
         for (row, &x) in rows.iter().zip(x) {
-            ask_ahead::<N>(row);
+            ask_ahead::<N, _>(row);
             let x = _mm256_set1_ps(x);
             for l in 0..N {
                 held[l] = _mm256_fmadd_ps(register(row[l]), x, held[l]);
@@ -408,29 +448,33 @@ mod avx2 {
         *sums = held.map(numbers);
     }
 
-    #[target_feature(enable = "avx2,fma,f16c")]
-    fn half_registers<const N: usize>(panel: &[u16], x: &[f32], sums: &mut [f32]) {
-        let (sums, _) = sums.as_chunks_mut::<8>();
+    /// `N` times two registers hold the sums while all inputs pass.
+    #[target_feature(enable = "avx2,fma")]
+    fn pair_registers<const N: usize>(panel: &[Pair], x: &[f32], sums: &mut [f32]) {
+        let (sums, _) = sums.as_chunks_mut::<8>().0.as_chunks_mut::<2>();
         let Some(sums) = sums.first_chunk_mut::<N>() else {
             return;
         };
         let (rows, _) = panel.as_chunks::<8>().0.as_chunks::<N>();
-        let mut held = sums.map(register);
+        let mut held = sums.map(|[low, high]| [register(low), register(high)]);
         for (row, &x) in rows.iter().zip(x) {
+            ask_ahead::<N, _>(row);
             let x = _mm256_set1_ps(x);
             for l in 0..N {
-                // SAFETY: both are eight 16-bit numbers in order.
-                let halves: __m128i = unsafe { std::mem::transmute(row[l]) };
-                held[l] = _mm256_fmadd_ps(_mm256_cvtph_ps(halves), x, held[l]);
+                // SAFETY: both are eight 32-bit numbers in order.
+                let pairs: __m256i = unsafe { std::mem::transmute(row[l]) };
+                let low = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs));
+                held[l][0] = _mm256_fmadd_ps(low, x, held[l][0]);
+                held[l][1] = _mm256_fmadd_ps(_mm256_castsi256_ps(pairs), x, held[l][1]);
             }
         }
-        *sums = held.map(numbers);
+        *sums = held.map(|[low, high]| [numbers(low), numbers(high)]);
     }
 
     /// Asks for the weights that will be needed soon: the processor's own prefetching stops at the
     /// border of each page.
     #[inline(always)]
-    fn ask_ahead<const N: usize>(row: &[[f32; 8]; N]) {
+    fn ask_ahead<const N: usize, W>(row: &[[W; 8]; N]) {
         let ahead = std::ptr::from_ref(row).cast::<i8>().wrapping_add(AHEAD);
         for line in 0..N / 2 {
             // SAFETY: SSE is part of x86-64, and a prefetch reads nothing that the program sees.
@@ -499,23 +543,38 @@ mod tests {
     }
 
     #[test]
-    fn sixteen_bit_weights_give_the_sums_of_rounded_weights() {
+    fn sixteen_bit_weights_give_sums_as_near_as_rounded_weights() {
         let weight = |o: usize, i: usize| ((o * 31 + i * 17) % 23) as f32 / 11.0 - 1.0;
         let x: Vec<f32> = (0..45).map(|i| ((i * 7) % 5) as f32 - 2.0).collect();
         for isa in isas() {
-            let layer = Linear::pack(isa, Weights::F16, 45, &[0.5; 76], weight);
+            let layer = Linear::pack(isa, Weights::Bf16, 45, &[0.5; 76], weight);
             let mut y = vec![0.0; layer.padded()];
             layer.apply(isa, &x, &mut y);
             for (o, y) in y[..76].iter().enumerate() {
-                let products = x
-                    .iter()
-                    .enumerate()
-                    .map(|(i, x)| x * f16::from_f32(weight(o, i)).to_f32());
-                assert!(
-                    (y - 0.5 - products.sum::<f32>()).abs() < 1e-4,
-                    "{isa:?} {o}"
-                );
+                let products = x.iter().enumerate().map(|(i, x)| x * weight(o, i));
+                let most: f32 = products.clone().map(|p| p.abs() / 256.0).sum();
+                let off = (y - 0.5 - products.sum::<f32>()).abs();
+                assert!(off <= most && (o % 23 == 11 || off > 0.0), "{isa:?} {o}");
             }
+        }
+    }
+
+    #[test]
+    fn a_pair_is_two_rounded_weights() {
+        let mut random = 1u32;
+        let mut next = || {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            f32::from_bits(random)
+        };
+        let extremes = [0.0, -0.0, 1.0, -1.0, f32::MAX, f32::MIN, f32::MIN_POSITIVE];
+        let finite = std::iter::repeat_with(&mut next).filter(|w| w.is_finite());
+        let weights: Vec<f32> = extremes.into_iter().chain(finite.take(2000)).collect();
+        for (i, &high) in weights.iter().enumerate() {
+            let low = weights[(i * 7 + 3) % weights.len()];
+            let pair = paired(low, high);
+            assert_eq!(pair & 0xffff, u32::from(bf16::from_f32(low).to_bits()));
+            let off = (f32::from_bits(pair) - high).abs();
+            assert!(off <= high.abs() / 256.0 + 1e-38, "{low} {high}: {off}");
         }
     }
 

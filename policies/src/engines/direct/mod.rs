@@ -2,10 +2,10 @@
 //!
 //! What a general engine spends on such a network is mostly not arithmetic: it allocates, looks up
 //! and dispatches. Here the graph becomes a list of steps over buffers that are there beforehand
-//! ([`plan`]), with weights laid out for one straight read ([`kernels`]). Networks with any other
+//! (`plan`), with weights laid out for one straight read (`kernels`). Networks with any other
 //! operator, open axes or more than one row are not taken.
 //!
-//! The result is used only after it has been compared with the general engine's ([`checked`]).
+//! The result is used only after it has been compared with the general engine's (`checked`).
 
 mod checked;
 mod graph;
@@ -30,14 +30,29 @@ pub(crate) fn candidate(bytes: &[u8]) -> Option<Vec<u8>> {
     (bytes.len() <= MAX_BYTES).then(|| bytes.to_vec())
 }
 
-/// The same engine, and the direct one beside it where it can run the model.
-pub(crate) fn with_fast_path(general: Box<dyn Engine>, model: Option<&[u8]>) -> Box<dyn Engine> {
-    let fast = model.and_then(|bytes| {
-        DirectEngine::load(bytes, Weights::F32, general.inputs(), general.outputs())
-    });
-    match fast {
-        Some(fast) => Box::new(Checked::new(general, Box::new(fast))),
-        None => general,
+/// The direct engine on the model, checked against the general one on the first observations; the general
+/// one where the direct engine does not take the model.
+pub(crate) fn with_fast_path(
+    general: Box<dyn Engine>,
+    weights: Weights,
+    model: &[u8],
+) -> Result<Box<dyn Engine>, Box<dyn Engine>> {
+    match DirectEngine::load(model, weights, general.inputs(), general.outputs()) {
+        Some(fast) => Ok(Box::new(Checked::new(
+            general,
+            Box::new(fast),
+            tolerance(weights),
+        ))),
+        None => Err(general),
+    }
+}
+
+/// How far answers may be from a general engine's, as a share of the largest value of a tensor (at least 1).
+/// Engines that add in different orders are apart by a few millionths, rounded weights by some thousandths.
+fn tolerance(weights: Weights) -> f32 {
+    match weights {
+        Weights::F32 => 2e-5,
+        Weights::Bf16 => 2e-2,
     }
 }
 

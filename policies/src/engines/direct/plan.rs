@@ -8,6 +8,10 @@ use super::kernels::{Binary, Isa, Linear, Unary, Weights};
 use crate::engine::TensorInfo;
 use std::collections::HashMap;
 
+/// Floats of all values together, and of all packed weights together, 16 MiB each: more than any
+/// network has that this engine is faster on. A short file can ask for far more.
+const MAX_FLOATS: usize = 4 << 20;
+
 /// Work on the values of a network, by their number.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -76,6 +80,8 @@ impl Plan {
             weights,
             plan: Self::default(),
             names: HashMap::new(),
+            values_left: MAX_FLOATS,
+            weights_left: MAX_FLOATS,
         };
         for (name, constant) in graph.constants {
             builder
@@ -83,7 +89,7 @@ impl Plan {
                 .insert(name.to_owned(), Named::Constant(constant));
         }
         for input in inputs {
-            let index = builder.value(row_length(input)?);
+            let index = builder.value(row_length(input)?)?;
             builder.plan.inputs.push(index);
             let rank = input.shape.len();
             builder
@@ -120,13 +126,19 @@ struct Builder {
     weights: Weights,
     plan: Plan,
     names: HashMap<String, Named>,
+    /// Floats that values may still take.
+    values_left: usize,
+    /// Floats that packed weights may still take.
+    weights_left: usize,
 }
 
 impl Builder {
-    fn value(&mut self, length: usize) -> usize {
+    /// A new value, or `None` when all of them would take too much memory.
+    fn value(&mut self, length: usize) -> Option<usize> {
+        self.values_left = self.values_left.checked_sub(length)?;
         self.plan.values.push(vec![0.0; length]);
         self.plan.lengths.push(length);
-        self.plan.values.len() - 1
+        Some(self.plan.values.len() - 1)
     }
 
     fn find(&self, name: &str) -> Option<(usize, usize)> {
@@ -163,17 +175,19 @@ impl Builder {
         if let Some(found) = self.find(name) {
             return Some(found);
         }
-        let Constant { dims, data } = self.constant(name)?.clone();
+        let Constant { dims, data } = self.constant(name)?;
         let Numbers::Floats(values) = data else {
             return None;
         };
         let row = dims
             .split_last()
             .is_none_or(|(_, batch)| batch.iter().all(|&n| n == 1));
-        row.then_some(())?;
-        let index = self.value(values.len());
+        // Each use is a copy, and counts.
+        (row && values.len() <= self.values_left).then_some(())?;
+        let (values, rank) = (values.clone(), dims.len());
+        let index = self.value(values.len())?;
         self.plan.values[index] = values;
-        Some((index, dims.len()))
+        Some((index, rank))
     }
 
     fn define(&mut self, node: &Node<'_>, index: usize, rank: usize) -> Option<()> {
@@ -246,6 +260,10 @@ impl Builder {
         if inputs == 0 || outputs == 0 || self.plan.lengths[from] != inputs {
             return None;
         }
+        // Before anything is taken for them: one constant may be the weights of many layers.
+        let weights_left = self
+            .weights_left
+            .checked_sub(Linear::packed(inputs, outputs)?)?;
         let bias = match node.inputs.get(2).filter(|name| gemm && !name.is_empty()) {
             Some(name) => self.bias(name, outputs, beta)?,
             None => vec![0.0; outputs],
@@ -259,7 +277,8 @@ impl Builder {
             alpha * data[index]
         };
         let layer = Linear::pack(self.isa, self.weights, inputs, &bias, at);
-        let to = self.value(outputs);
+        self.weights_left = weights_left;
+        let to = self.value(outputs)?;
         self.plan.values[to].resize(layer.padded(), 0.0);
         self.plan.steps.push(Step::Linear { layer, from, to });
         self.define(node, to, rank)
@@ -281,7 +300,7 @@ impl Builder {
 
     fn unary(&mut self, node: &Node<'_>, function: Unary) -> Option<()> {
         let (from, rank) = self.find(node.inputs.first()?)?;
-        let to = self.value(self.plan.lengths[from]);
+        let to = self.value(self.plan.lengths[from])?;
         self.plan.steps.push(Step::Unary { function, from, to });
         self.define(node, to, rank)
     }
@@ -307,7 +326,7 @@ impl Builder {
         let (b, b_rank) = self.operand(b)?;
         let (n, m) = (self.plan.lengths[a], self.plan.lengths[b]);
         (n == m || n == 1 || m == 1).then_some(())?;
-        let to = self.value(n.max(m));
+        let to = self.value(n.max(m))?;
         self.plan.steps.push(Step::Binary {
             operation,
             a,
@@ -326,7 +345,7 @@ impl Builder {
         };
         let &[axis] = axes else { return None };
         (is_last(axis, rank) && node.int("keepdims", 1)? == 1).then_some(())?;
-        let to = self.value(1);
+        let to = self.value(1)?;
         self.plan.steps.push(Step::Mean { from, to });
         self.define(node, to, rank)
     }
@@ -353,7 +372,7 @@ impl Builder {
         };
         let (start, end) = (place(start), place(end));
         (start < end).then_some(())?;
-        let to = self.value(usize::try_from(end - start).ok()?);
+        let to = self.value(usize::try_from(end - start).ok()?)?;
         let start = usize::try_from(start).ok()?;
         self.plan.steps.push(Step::Slice { from, start, to });
         self.define(node, to, rank)
@@ -361,15 +380,15 @@ impl Builder {
 
     /// Rows one after the other.
     fn concat(&mut self, node: &Node<'_>) -> Option<()> {
-        let (mut parts, mut length, mut rank) = (Vec::new(), 0, 0);
+        let (mut parts, mut length, mut rank) = (Vec::new(), 0usize, 0);
         for name in &node.inputs {
             let (index, its_rank) = self.operand(name)?;
-            length += self.plan.lengths[index];
+            length = length.checked_add(self.plan.lengths[index])?;
             parts.push(index);
             rank = its_rank;
         }
         is_last(node.int("axis", i64::MIN)?, rank).then_some(())?;
-        let to = self.value(length);
+        let to = self.value(length)?;
         self.plan.steps.push(Step::Concat { parts, to });
         self.define(node, to, rank)
     }
@@ -377,4 +396,74 @@ impl Builder {
 
 fn is_last(axis: i64, rank: usize) -> bool {
     axis == -1 || usize::try_from(axis).is_ok_and(|axis| axis + 1 == rank)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(name: &str, width: usize) -> TensorInfo {
+        TensorInfo {
+            name: name.to_owned(),
+            is_f32: true,
+            shape: vec![Some(1), Some(width)],
+        }
+    }
+
+    fn constant(rows: usize, columns: usize) -> Constant {
+        Constant {
+            dims: vec![rows, columns],
+            data: Numbers::Floats(vec![0.5; rows * columns]),
+        }
+    }
+
+    fn plan(graph: Graph<'_>, input: usize, output: &TensorInfo) -> Option<Plan> {
+        let how = (Isa::Portable, Weights::F32);
+        Plan::of(
+            how,
+            graph,
+            &[info("v0", input)],
+            std::slice::from_ref(output),
+        )
+    }
+
+    /// Joined with itself so many times, then one number of it all.
+    fn doubled(times: u32) -> Option<Plan> {
+        let names: Vec<String> = (0..=times).map(|i| format!("v{i}")).collect();
+        let mut graph = Graph::default();
+        for pair in names.windows(2) {
+            let inputs = vec![pair[0].as_str(); 2];
+            graph.nodes.push(Node::along("Concat", inputs, &pair[1], 1));
+        }
+        let last = names[times as usize].as_str();
+        graph
+            .nodes
+            .push(Node::along("MatMul", vec![last, "w"], "y", 0));
+        graph.constants.insert("w", constant(1 << times.min(10), 1));
+        plan(graph, 1, &info("y", 1))
+    }
+
+    #[test]
+    fn values_beyond_any_memory_are_left_to_others() {
+        assert!(doubled(10).is_some());
+        assert!(doubled(45).is_none());
+        assert!(doubled(70).is_none());
+    }
+
+    #[test]
+    fn one_constant_is_not_packed_over_and_over() {
+        let layers = |count: usize| {
+            let names: Vec<String> = (0..count).map(|i| format!("y{i}")).collect();
+            let mut graph = Graph::default();
+            graph.constants.insert("w", constant(64, 4096));
+            for name in &names {
+                graph
+                    .nodes
+                    .push(Node::along("MatMul", vec!["v0", "w"], name, 0));
+            }
+            plan(graph, 64, &info("y0", 4096))
+        };
+        assert!(layers(16).is_some());
+        assert!(layers(17).is_none());
+    }
 }

@@ -65,15 +65,6 @@ pub struct PoolOptions {
     pub pad: usize,
 }
 
-/// How [`GraphBuilder::resize`] finds new pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ResizeMode {
-    /// Bilinear between pixel centres, no smoothing (PyTorch's `align_corners=False`).
-    Linear,
-    /// The pixel at `floor(index · scale)`.
-    Nearest,
-}
-
 impl GraphBuilder {
     /// Convolution of `x [n, c, …]` with `weight [outputs, c / groups, …]`.
     pub fn conv(
@@ -175,50 +166,6 @@ impl GraphBuilder {
             ("pads", ints(&[pad; 4])),
         ];
         Ok(self.node("MaxPool", &[Some(x)], attributes, x.dtype, &shape))
-    }
-
-    /// The mean over all spatial axes, which stay with size one.
-    pub fn global_average_pool(&mut self, x: &Value) -> Result<Value, GraphError> {
-        if x.rank() < 3 {
-            let problem = format!("{:?} has no spatial axes", x.shape());
-            return Err(self.error("GlobalAveragePool", problem));
-        }
-        let mut shape = x.shape().to_vec();
-        shape[2..].fill(1);
-        Ok(self.node("GlobalAveragePool", &[Some(x)], Vec::new(), x.dtype, &shape))
-    }
-
-    /// An image `[n, c, h, w]` at another height and width.
-    pub fn resize(
-        &mut self,
-        x: &Value,
-        height: usize,
-        width: usize,
-        mode: ResizeMode,
-    ) -> Result<Value, GraphError> {
-        let &[n, c, h, w] = x.shape() else {
-            let problem = format!("{:?} is no image", x.shape());
-            return Err(self.error("Resize", problem));
-        };
-        if h * w * height * width == 0 {
-            return Err(self.error("Resize", "an image without pixels"));
-        }
-        let shape = [n, c, height, width];
-        let sizes = self.integers(&shape.map(|size| size as i64));
-        let text = |word: &str| Attribute::Text(word.to_owned());
-        let attributes = match mode {
-            ResizeMode::Linear => vec![
-                ("mode", text("linear")),
-                ("coordinate_transformation_mode", text("half_pixel")),
-            ],
-            ResizeMode::Nearest => vec![
-                ("mode", text("nearest")),
-                ("coordinate_transformation_mode", text("asymmetric")),
-                ("nearest_mode", text("floor")),
-            ],
-        };
-        let inputs = [Some(x), None, None, Some(&sizes)];
-        Ok(self.node("Resize", &inputs, attributes, x.dtype, &shape))
     }
 
     fn misfit(

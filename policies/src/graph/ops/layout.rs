@@ -1,6 +1,5 @@
 //! Where elements lie: no arithmetic.
 
-use super::super::shape::broadcast;
 use super::super::{Attribute, DataType, GraphBuilder, GraphError, Value};
 
 impl GraphBuilder {
@@ -125,49 +124,6 @@ impl GraphBuilder {
         let sizes = self.integers(&sizes);
         let attributes = vec![("axis", Attribute::Int(axis as i64))];
         Ok(self.node_many("Split", &[Some(x), Some(&sizes)], attributes, &outputs))
-    }
-
-    /// The slices of `x` at constant indices along an axis.
-    pub fn gather(
-        &mut self,
-        x: &Value,
-        axis: usize,
-        indices: &[usize],
-    ) -> Result<Value, GraphError> {
-        let fits = |&size: &usize| indices.iter().all(|&index| index < size);
-        if !x.shape().get(axis).is_some_and(fits) {
-            let problem = format!("no {indices:?} along axis {axis} of {:?}", x.shape());
-            return Err(self.error("Gather", problem));
-        }
-        let mut shape = x.shape().to_vec();
-        shape[axis] = indices.len();
-        let indices: Vec<i64> = indices.iter().map(|&n| n as i64).collect();
-        let indices = self.integers(&indices);
-        let attributes = vec![("axis", Attribute::Int(axis as i64))];
-        Ok(self.node(
-            "Gather",
-            &[Some(x), Some(&indices)],
-            attributes,
-            x.dtype,
-            &shape,
-        ))
-    }
-
-    /// Stretches axes of size one.
-    pub fn expand(&mut self, x: &Value, shape: &[usize]) -> Result<Value, GraphError> {
-        if broadcast(x.shape(), shape).as_deref() != Some(shape) {
-            let problem = format!("{:?} does not stretch to {shape:?}", x.shape());
-            return Err(self.error("Expand", problem));
-        }
-        let sizes: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
-        let sizes = self.integers(&sizes);
-        Ok(self.node(
-            "Expand",
-            &[Some(x), Some(&sizes)],
-            Vec::new(),
-            x.dtype,
-            shape,
-        ))
     }
 
     /// Zeros around `x`: `before[i]` and `after[i]` along axis `i`.

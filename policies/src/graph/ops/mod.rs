@@ -6,8 +6,7 @@ mod dynamic;
 mod layout;
 mod linear;
 mod norm;
-mod quant;
 mod reduce;
 
-pub use convolution::{ConvOptions, PoolOptions, ResizeMode};
+pub use convolution::{ConvOptions, PoolOptions};
 pub use linear::GemmOptions;

@@ -77,12 +77,14 @@ impl Network {
         let own = format!("{name}.self_attn");
         let stacked = b.weight_data(&format!("{own}.in_proj_weight"), &[3 * width, width]);
         let mut value = b.weight_data(&format!("{own}.in_proj_bias"), &[3 * width]);
-        value.drain(..2 * width);
+        value.drain(..value.len().min(2 * width));
         if self.act.pre_norm {
             // A row of zeros normalises to the bias.
             let bias = b.weight_data(&format!("{name}.norm1.bias"), &[width]);
             b.ignore_weight(&format!("{name}.norm1.weight"));
-            value = rows_times(&stacked[2 * width * width..], &bias, &value);
+            // Missing weights have been noted, and may have come as nothing at all.
+            let rows = stacked.get(2 * width * width..).unwrap_or_default();
+            value = rows_times(rows, &bias, &value);
         }
         let weight = b.weight_data(&format!("{own}.out_proj.weight"), &[width, width]);
         let bias = b.weight_data(&format!("{own}.out_proj.bias"), &[width]);

@@ -2,9 +2,12 @@
 
 use super::positions;
 use super::{Algebra, Network};
-use crate::graph::{ConvOptions, DataType, GraphBuilder, GraphError, Value, WeightSource};
+use crate::graph::{
+    Computed, ConvOptions, DataType, GraphBuilder, GraphError, Value, WeightSource,
+};
 use crate::lerobot::attention::{self, EPS};
 use crate::lerobot::features::{ENVIRONMENT, STATE};
+use crate::lerobot::in_graph;
 use crate::lerobot::resnet::ResNet;
 use std::sync::Arc;
 
@@ -13,12 +16,14 @@ pub(super) const ACTIONS: &str = "action";
 
 impl Network {
     /// From a normalised image `image` `[1, c, h, w]` to `tokens` `[cells, width]`.
+    /// Encoders of several sizes share `computed`.
     pub(super) fn encode(
         &self,
         size: &[usize],
         algebra: Algebra,
+        computed: &Computed,
     ) -> Result<GraphBuilder, GraphError> {
-        let mut b = self.builder("act/encode");
+        let mut b = self.builder("act/encode").sharing(computed);
         let shape = [&[1], size].concat();
         let image = b.input("image", DataType::F32, &shape);
         let (tokens, ..) = self.tokens(&mut b, &image, algebra)?;
@@ -58,16 +63,7 @@ impl Network {
             };
             let raw = b.input(name, DataType::F32, &[size]);
             let raw = b.reshape(&raw, &[1, size])?;
-            let Some(scaling) = processors.input(name) else {
-                return Ok(Some(raw));
-            };
-            let (shift, divisor, bias) = scaling.terms();
-            let shift = b.constant("shift", &[size], shift);
-            let divisor = b.constant("divisor", &[size], divisor);
-            let bias = b.scalar(bias);
-            let x = b.sub(&raw, &shift)?;
-            let x = b.div(&x, &divisor)?;
-            b.add(&x, &bias).map(Some)
+            in_graph::vector(b, processors, name, &raw).map(Some)
         };
         let state = vector(&mut b, STATE, self.state)?;
         let environment = vector(&mut b, ENVIRONMENT, self.environment)?;
@@ -78,31 +74,11 @@ impl Network {
             };
             let pixels = b.input(&image.name, DataType::U8, &[height, width, colours]);
             let pixels = b.reshape(&pixels, &[1, height, width, colours])?;
-            let pixels = b.transpose(&pixels, &[0, 3, 1, 2])?;
-            let pixels = b.cast(&pixels, DataType::F32);
-            let affine = processors.input(&image.name).map(|s| s.into_network());
-            let scale = affine
-                .as_ref()
-                .map_or(vec![1.0; colours], |a| a.scale.clone());
-            let offset = affine.map_or(vec![0.0; colours], |a| a.offset);
-            let scale: Vec<f32> = scale
-                .iter()
-                .map(|s| (f64::from(*s) / 255.0) as f32)
-                .collect();
-            let scale = b.constant("scale", &[1, colours, 1, 1], &scale);
-            let offset = b.constant("offset", &[1, colours, 1, 1], &offset);
-            let x = b.mul(&pixels, &scale)?;
-            let x = b.add(&x, &offset)?;
+            let x = in_graph::picture(&mut b, processors, &image.name, &pixels)?;
             images.push(self.tokens(&mut b, &x, Algebra::Folded)?);
         }
-        let mut actions = self.transformer(&mut b, state, environment, &images, Algebra::Folded)?;
-        if let Some(scaling) = processors.action() {
-            let affine = scaling.out_of_network();
-            let scale = b.constant("scale", &[self.action], &affine.scale);
-            let offset = b.constant("offset", &[self.action], &affine.offset);
-            let scaled = b.mul(&actions, &scale)?;
-            actions = b.add(&scaled, &offset)?;
-        }
+        let actions = self.transformer(&mut b, state, environment, &images, Algebra::Folded)?;
+        let actions = in_graph::actions(&mut b, processors, &actions, self.action)?;
         b.output(ACTIONS, &actions)?;
         Ok(b)
     }

@@ -1,8 +1,8 @@
 //! ACT: action chunking with transformers.
 //!
-//! Two graphs share the checkpoint's weights. [`Network::encode`] takes one camera's image to
-//! tokens, whenever that camera has a new one; [`Network::act`] takes all tokens and the newest
-//! state to a chunk. [`Network::whole`] is both in one, for a file that other programs run.
+//! Two graphs share the checkpoint's weights. `Network::encode` takes one camera's image to
+//! tokens, whenever that camera has a new one; `Network::act` takes all tokens and the newest
+//! state to a chunk. `Network::whole` is both in one, for a file that other programs run.
 //!
 //! The encoder of the variational training (`model.vae_encoder…`) is not part of inference: the
 //! latent input is zero.
@@ -17,7 +17,7 @@ pub use model::ActModel;
 use super::config::{ActConfig, Architecture, Config};
 use super::{Checkpoint, Feature};
 use crate::error::PolicyError;
-use crate::graph::Graph;
+use crate::graph::{Computed, Graph};
 use crate::lerobot::build::Parts;
 use std::sync::Arc;
 
@@ -78,9 +78,11 @@ impl Network {
     pub fn build(&self, algebra: Algebra) -> Result<(Vec<Graph>, Graph), PolicyError> {
         let mut parts = Parts::new(&self.checkpoint);
         let sizes = self.sizes();
+        // The backbone is folded once, whatever sizes of images it is for.
+        let computed = Computed::default();
         let encoders = sizes
             .iter()
-            .map(|size| parts.add(self.encode(size, algebra)));
+            .map(|size| parts.add(self.encode(size, algebra, &computed)));
         let encoders: Vec<Option<Graph>> = encoders.collect();
         let act = parts.add(self.act(algebra));
         parts.finish(&|name| name.starts_with("model.vae_encoder"))?;

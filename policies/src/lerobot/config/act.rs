@@ -1,6 +1,6 @@
 //! ACT's fields.
 
-use super::Config;
+use super::{Config, within};
 use crate::lerobot::json::Fields;
 use crate::manifest::MAX_CHUNK;
 
@@ -8,6 +8,11 @@ use crate::manifest::MAX_CHUNK;
 pub(super) const WIDTH_LIMIT: usize = 1 << 14;
 /// The most layers of a kind.
 pub(super) const LAYER_LIMIT: usize = 128;
+
+/// Values of all images' tokens.
+const TOKEN_LIMIT: usize = 1 << 26;
+/// Values of the queries that stand for a chunk's steps.
+const QUERY_LIMIT: usize = 1 << 24;
 
 /// What sets the shape of an ACT network. Names and defaults are LeRobot's.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,6 +134,27 @@ impl ActConfig {
         notes.require(dim_model.is_multiple_of(4), || {
             format!("`dim_model` ({dim_model}) must be a multiple of 4")
         });
+        notes.require(within(&[*chunk_size, *dim_model], QUERY_LIMIT), || {
+            format!(
+                "`chunk_size` ({chunk_size}) times `dim_model` ({dim_model}) is above {QUERY_LIMIT}"
+            )
+        });
+        // A residual network sees each image at a 32nd of its size, or a 16th.
+        let shrunk = if self.replace_final_stride_with_dilation {
+            16
+        } else {
+            32
+        };
+        let cells = config.images().map(|image| {
+            let sides = image.shape.iter().skip(1);
+            sides.map(|side| side.div_ceil(shrunk)).product::<usize>()
+        });
+        let cells: usize = cells.sum();
+        notes.require(within(&[cells, *dim_model], TOKEN_LIMIT), || {
+            format!(
+                "the images make {cells} tokens of `dim_model` {dim_model}: above {TOKEN_LIMIT} values"
+            )
+        });
         let steps = config.n_obs_steps;
         notes.require(steps == 1, || {
             format!("`n_obs_steps` must be 1 for act, and it is {steps}")
@@ -141,9 +167,10 @@ pub(super) fn backbone(fields: &mut Fields) -> String {
     let name = fields
         .text("vision_backbone")
         .unwrap_or_else(|| "resnet18".to_owned());
-    let known = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"];
-    fields.require(known.contains(&name.as_str()), || {
-        format!("`vision_backbone` must be one of {}", known.join(", "))
+    // LeRobot's own rule. Depth and width are read from the weights, so networks that a plugin adds to
+    // torchvision's are read as well.
+    fields.require(name.starts_with("resnet"), || {
+        "`vision_backbone` must be a ResNet, such as resnet18".to_owned()
     });
     name
 }

@@ -1,9 +1,16 @@
 //! Fields of the diffusion policy.
 
 use super::act::{LAYER_LIMIT, WIDTH_LIMIT, backbone};
-use super::{Config, Generation};
+use super::{Config, Generation, within};
 use crate::lerobot::json::Fields;
 use crate::manifest::MAX_CHUNK;
+
+/// Elements of one weight of the U-Net.
+const WEIGHT_LIMIT: usize = 1 << 28;
+/// Elements of a matrix that resizes one side of an image.
+const RESIZE_LIMIT: usize = 1 << 24;
+/// Numbers of noise for one chunk, and values of the codes of all denoising steps.
+const SAMPLE_LIMIT: usize = 1 << 26;
 
 /// What sets the shape of a diffusion policy's networks, and its sampler. Names and defaults are
 /// LeRobot's, those of 0.6 or of the years before.
@@ -173,7 +180,35 @@ impl DiffusionConfig {
         notes.require(config.state().is_some(), || {
             "a diffusion policy needs `observation.state` among its inputs".to_owned()
         });
+        self.check_sizes(config, notes);
         self.check_images(config, notes);
+    }
+
+    /// Each number is bounded alone; memory goes by their products.
+    fn check_sizes(&self, config: &Config, notes: &mut Fields) {
+        let widest = self.down_dims.iter().copied().max().unwrap_or(0);
+        let taps = self.kernel_size.max(4);
+        notes.require(within(&[2, widest, widest, taps], WEIGHT_LIMIT), || {
+            format!("a level of {widest} channels in `down_dims` with `kernel_size` {taps} has a weight of more than {WEIGHT_LIMIT} elements")
+        });
+        let images = config.images().count();
+        let vectors = [config.state(), config.environment()];
+        let vectors: usize = vectors.into_iter().flatten().map(|f| f.len()).sum();
+        let observation = vectors + images * 2 * self.spatial_softmax_num_keypoints;
+        let embed = self.diffusion_step_embed_dim;
+        let condition = embed + config.n_obs_steps * observation;
+        notes.require(within(&[2, widest, condition], WEIGHT_LIMIT), || {
+            format!("{condition} conditions on {widest} channels are a weight of more than {WEIGHT_LIMIT} elements")
+        });
+        let (steps, action) = (
+            self.num_inference_steps,
+            config.action().map_or(1, |f| f.len()),
+        );
+        let fits = within(&[steps + 1, self.horizon, action], SAMPLE_LIMIT)
+            && within(&[steps, embed], SAMPLE_LIMIT);
+        notes.require(fits, || {
+            format!("{steps} denoising steps of `horizon` {} and `diffusion_step_embed_dim` {embed} need more than {SAMPLE_LIMIT} numbers", self.horizon)
+        });
     }
 
     fn check_images(&self, config: &Config, notes: &mut Fields) {
@@ -191,6 +226,15 @@ impl DiffusionConfig {
         let [height, width] = self
             .resize_shape
             .unwrap_or([first.shape[1], first.shape[2]]);
+        if self.resize_shape.is_some() {
+            let sides = [(first.shape[1], height), (first.shape[2], width)];
+            let fits = sides
+                .iter()
+                .all(|&(from, to)| within(&[from, to], RESIZE_LIMIT));
+            notes.require(fits, || {
+                format!("`resize_shape` {height}×{width} is too far from the image, {:?}: that takes matrices of more than {RESIZE_LIMIT} elements", first.shape)
+            });
+        }
         if let Some([high, wide]) = self.crop_shape {
             notes.require(high <= height && wide <= width, || {
                 format!("`crop_shape` {high}×{wide} is larger than the image, {height}×{width}")

@@ -125,8 +125,8 @@ fn smoothing(from: usize, to: usize) -> Vec<f32> {
         let last = ((centre + reach + 0.5) as usize).min(from);
         let at = |pixel: usize| (1.0 - ((pixel as f64 + 0.5 - centre) / reach).abs()).max(0.0);
         let total: f64 = (first..last).map(at).sum();
-        for pixel in first..last {
-            weights[pixel] = (at(pixel) / total) as f32;
+        for (pixel, weight) in weights.iter_mut().enumerate().take(last).skip(first) {
+            *weight = (at(pixel) / total) as f32;
         }
     }
     matrix

@@ -1,10 +1,11 @@
 //! A diffusion policy on an engine.
 
 use super::history::History;
-use super::{Algebra, Graphs, Lowering, Network, Normal, Schedule};
-use crate::engine::{Engine, EngineOptions, Tensor};
+use super::{Algebra, Graphs, Lowering, Network, Schedule};
+use crate::engine::{Engine, Tensor};
 use crate::error::PolicyError;
 use crate::graph::Graph;
+use crate::lerobot::loading::Opening;
 use crate::lerobot::model::{ActOptions, Model};
 
 /// A diffusion policy: image encoders, conditioning, and one network for all denoising steps.
@@ -25,7 +26,6 @@ pub struct DiffusionModel {
     inputs: Vec<Tensor>,
     prediction: [Tensor; 1],
     schedule: Schedule,
-    normal: Normal,
     noise: Vec<f32>,
     /// First value of the sample that is used, and how many steps and values a step.
     first: usize,
@@ -56,10 +56,10 @@ impl DiffusionModel {
         network: &Network,
         algebra: Algebra,
         lowering: Lowering,
-        options: &EngineOptions,
+        opening: &Opening,
     ) -> Result<Self, PolicyError> {
         let graphs = network.build(algebra, lowering)?;
-        Self::with_graphs(network, graphs, options)
+        Self::with_graphs(network, graphs, opening)
     }
 
     /// Opens graphs that [`Network::build`] gave.
@@ -69,14 +69,14 @@ impl DiffusionModel {
     pub fn with_graphs(
         network: &Network,
         graphs: Graphs,
-        options: &EngineOptions,
+        opening: &Opening,
     ) -> Result<Self, PolicyError> {
-        let encoders = graphs.encoders.into_iter().map(|graph| options.open(graph));
+        let encoders = graphs.encoders.into_iter().map(|graph| opening.open(graph));
         let encoders = encoders.collect::<Result<Vec<_>, _>>()?;
         let conditioning = match (graphs.steps, graphs.condition) {
             (Some(steps), Some(condition)) => Conditioning::Terms {
-                steps: step_terms(network, steps, options)?,
-                engine: options.open(condition)?,
+                steps: step_terms(network, steps, opening)?,
+                engine: opening.open(condition)?,
                 observations: [Tensor::zeros(&[1, network.conditioning()])],
                 film: [Tensor::default()],
             },
@@ -84,7 +84,7 @@ impl DiffusionModel {
                 codes: network.codes(),
             },
         };
-        let unet = options.open(graphs.unet)?;
+        let unet = opening.open(graphs.unet)?;
         let shape = |info: &crate::engine::TensorInfo| {
             let sizes = info.shape.iter().map(|dim| dim.unwrap_or(1));
             Tensor::zeros(&sizes.collect::<Vec<_>>())
@@ -106,7 +106,6 @@ impl DiffusionModel {
             inputs: unet.inputs().iter().map(shape).collect(),
             prediction: [Tensor::default()],
             schedule: network.schedule.clone(),
-            normal: Normal::new(0),
             noise: vec![0.0; network.schedule.draws() * size],
             first: (network.n_obs_steps - 1) * network.action,
             chunk: (config.n_action_steps, network.action),
@@ -150,7 +149,12 @@ impl DiffusionModel {
                     "it was given {got} numbers of noise and takes {wanted}"
                 ));
             }
-            None => self.normal.fill(&mut self.noise),
+            None => {
+                let wanted = self.noise.len();
+                return Err(format!(
+                    "it needs {wanted} numbers of noise and was given none"
+                ));
+            }
         }
         self.remember()?;
         let sample = &mut self.inputs[0].data;
@@ -197,12 +201,8 @@ impl DiffusionModel {
 }
 
 /// The part of each time step in the FiLM terms. The engine is not kept.
-fn step_terms(
-    network: &Network,
-    graph: Graph,
-    options: &EngineOptions,
-) -> Result<Vec<f32>, PolicyError> {
-    let mut engine = options.open(graph)?;
+fn step_terms(network: &Network, graph: Graph, opening: &Opening) -> Result<Vec<f32>, PolicyError> {
+    let mut engine = opening.open(graph)?;
     let shape = vec![
         network.schedule.len(),
         network.config.diffusion_step_embed_dim,
@@ -292,17 +292,21 @@ impl Model for DiffusionModel {
         Ok(&self.inputs[0].data[self.first..self.first + steps * width])
     }
 
-    fn probe(&mut self, options: &ActOptions<'_>) -> Result<&[f32], String> {
+    fn probe(&mut self, options: &ActOptions<'_>) -> Result<Option<&[f32]>, String> {
         self.begin(options)?;
         self.predict(0)?;
-        Ok(&self.prediction[0].data)
+        Ok(Some(&self.prediction[0].data))
+    }
+
+    fn past(&self) -> Option<&[f32]> {
+        self.history.all()
+    }
+
+    fn set_past(&mut self, past: &[f32]) {
+        self.history.set(past);
     }
 
     fn reset(&mut self) {
         self.history.clear();
-    }
-
-    fn seed(&mut self, seed: u64) {
-        self.normal = Normal::new(seed);
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn quantised(
 ) -> (Value, Value) {
     let data = b.weight_data(name, stored);
     let first = stored.first().copied().unwrap_or(1);
-    let rest = data.len() / first.max(1);
+    let rest = stored.iter().skip(1).product();
     let (depth, width) = match columns {
         Columns::First => (rest, first),
         Columns::Last => (first, rest),

@@ -7,6 +7,7 @@ use crate::graph::{DataType, Graph, GraphBuilder, GraphError, Value};
 use crate::lerobot::build::Parts;
 use crate::lerobot::config::{Prediction, Scheduler};
 use crate::lerobot::features::{ACTION, ENVIRONMENT, STATE};
+use crate::lerobot::in_graph;
 
 /// Name of the noise in the graph.
 pub const NOISE: &str = "noise";
@@ -58,14 +59,8 @@ impl Network {
             })?;
         }
         let first = self.n_obs_steps - 1;
-        let mut actions = b.slice(&sample, 0, first, first + self.config.n_action_steps)?;
-        if let Some(scaling) = self.checkpoint.processors.action() {
-            let affine = scaling.out_of_network();
-            let scale = b.constant("scale", &[width], &affine.scale);
-            let offset = b.constant("offset", &[width], &affine.offset);
-            let scaled = b.mul(&actions, &scale)?;
-            actions = b.add(&scaled, &offset)?;
-        }
+        let actions = b.slice(&sample, 0, first, first + self.config.n_action_steps)?;
+        let actions = in_graph::actions(&mut b, &self.checkpoint.processors, &actions, width)?;
         b.output(ACTION, &actions)?;
         Ok(b)
     }
@@ -79,22 +74,7 @@ impl Network {
                 continue;
             };
             let pixels = b.input(&image.name, DataType::U8, &[steps, height, width, colours]);
-            let pixels = b.transpose(&pixels, &[0, 3, 1, 2])?;
-            let pixels = b.cast(&pixels, DataType::F32);
-            let affine = self.checkpoint.processors.input(&image.name);
-            let affine = affine.map(|scaling| scaling.into_network());
-            let scale = affine
-                .as_ref()
-                .map_or(vec![1.0; colours], |a| a.scale.clone());
-            let offset = affine.map_or(vec![0.0; colours], |a| a.offset);
-            let scale: Vec<f32> = scale
-                .iter()
-                .map(|s| (f64::from(*s) / 255.0) as f32)
-                .collect();
-            let scale = b.constant("scale", &[1, colours, 1, 1], &scale);
-            let offset = b.constant("offset", &[1, colours, 1, 1], &offset);
-            let x = b.mul(&pixels, &scale)?;
-            let x = b.add(&x, &offset)?;
+            let x = in_graph::picture(b, &self.checkpoint.processors, &image.name, &pixels)?;
             let mut rows = Vec::new();
             for step in 0..steps {
                 let one = b.slice(&x, 0, step, step + 1)?;
@@ -118,16 +98,7 @@ impl Network {
         size: usize,
     ) -> Result<Value, GraphError> {
         let raw = b.input(name, DataType::F32, &[self.n_obs_steps, size]);
-        let Some(scaling) = self.checkpoint.processors.input(name) else {
-            return Ok(raw);
-        };
-        let (shift, divisor, bias) = scaling.terms();
-        let shift = b.constant("shift", &[size], shift);
-        let divisor = b.constant("divisor", &[size], divisor);
-        let bias = b.scalar(bias);
-        let x = b.sub(&raw, &shift)?;
-        let x = b.div(&x, &divisor)?;
-        b.add(&x, &bias)
+        in_graph::vector(b, &self.checkpoint.processors, name, &raw)
     }
 
     /// FiLM terms of each denoising step, `[1, terms]`.

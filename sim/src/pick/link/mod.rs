@@ -15,6 +15,7 @@
 
 pub mod client;
 pub mod server;
+pub(crate) mod socket;
 
 pub use client::LinkClient;
 pub use server::LinkServer;
