@@ -3,7 +3,8 @@
 //! `xet/` holds Xet's formats and arithmetic, for server and client alike: files become chunks, chunks
 //! become xorbs, shards say which chunks of which xorbs make which file. It touches neither disk nor
 //! network. `client/` moves files to and from hubs. `server/` answers them: `accounts/` says who may do what, `repos/`
-//! keeps commits and files, `cas/` large files, `objects/` bytes, `db/` everything else.
+//! keeps commits and files, `cas/` large files, `objects/` bytes, `db/` everything else;
+//! `operate/` is what operators do to it.
 //!
 //! Features: `client`, `server`.
 
@@ -26,6 +27,10 @@ pub mod fuzz;
 mod limits;
 #[cfg(feature = "server")]
 mod objects;
+#[cfg(feature = "server")]
+pub mod operate;
+#[cfg(any(feature = "client", feature = "server"))]
+mod paths;
 #[cfg(feature = "server")]
 mod repos;
 #[cfg(feature = "server")]

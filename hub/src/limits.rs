@@ -34,3 +34,9 @@ pub(crate) const COMMITS_PAGE: usize = 1000;
 pub(crate) const CARD: usize = 1024 * 1024;
 /// Bytes of a commit's title and description.
 pub(crate) const MESSAGE: usize = 64 * 1024;
+/// Bytes of a push by git.
+pub(crate) const PUSH: u64 = 1024 * 1024 * 1024;
+/// Objects of a push.
+pub(crate) const PUSH_OBJECTS: u32 = 500_000;
+/// Bytes of a push, unpacked, with what is read again for deltas.
+pub(crate) const PUSH_UNPACKED: u64 = 4 * 1024 * 1024 * 1024;

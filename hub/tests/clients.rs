@@ -19,31 +19,26 @@ fn passes_without_xet(environment: &str) {
 }
 
 #[test]
-#[ignore = "needs the peers' environments"]
 fn release_1_33() {
     passes("hub-133", "1.33.0");
 }
 
 #[test]
-#[ignore = "needs the peers' environments"]
 fn release_2_4() {
     passes("hub-240", "2.4.0");
 }
 
 #[test]
-#[ignore = "needs the peers' environments"]
 fn release_1_19() {
     passes("hub-119", "1.19.0");
 }
 
 #[test]
-#[ignore = "needs the peers' environments"]
 fn release_1_6() {
     passes("hub-160", "1.6.0");
 }
 
 #[test]
-#[ignore = "needs the peers' environments"]
 fn releases_without_xet() {
     for environment in ["hub-133", "hub-240", "hub-160"] {
         passes_without_xet(environment);

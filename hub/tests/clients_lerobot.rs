@@ -5,7 +5,6 @@ mod support;
 use support::{Server, output};
 
 #[test]
-#[ignore = "its script passes by hand; this test itself has not been run yet"]
 fn lerobot_pushes_and_loads() {
     let server = Server::start();
     let printed = output(&mut server.script("lerobot", "lerobot_flow.py"));
@@ -13,7 +12,6 @@ fn lerobot_pushes_and_loads() {
 }
 
 #[test]
-#[ignore = "has not been run yet"]
 fn a_push_that_ends_without_the_internet_can_be_loaded() {
     let server = Server::start();
     let mut script = server.script("lerobot", "lerobot_flow.py");
@@ -26,7 +24,6 @@ fn a_push_that_ends_without_the_internet_can_be_loaded() {
 }
 
 #[test]
-#[ignore = "needs the environment hub-datasets, which scripts/setup does not make yet"]
 fn datasets_pushes_loads_and_streams() {
     let server = Server::start();
     let printed = output(&mut server.script("hub-datasets", "datasets_flow.py"));

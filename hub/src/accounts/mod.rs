@@ -5,6 +5,7 @@ pub(crate) mod rights;
 pub mod tokens;
 
 pub(crate) use rights::{Caller, Right};
+pub(crate) use passwords::hash as hash_password;
 pub use tokens::{Grant, NewToken, TokenRole};
 
 use crate::db::{Db, new_id, now_ms};

@@ -5,7 +5,7 @@ use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
 
 /// What is stored of a password.
-pub(super) fn hash(password: &str) -> Result<String> {
+pub(crate) fn hash(password: &str) -> Result<String> {
     if password.chars().count() < 8 || password.len() > 1000 {
         return Err(Error::bad("a password has 8 to 1000 characters"));
     }

@@ -21,18 +21,28 @@ pub(crate) async fn note(
     caller: &Caller,
     event: Event<'_>,
 ) -> Result<()> {
-    insert(caller, event)?.execute(&mut **transaction).await?;
+    let (actor, token) = (&caller.user.name, &caller.token_id);
+    insert(actor, token, event)?.execute(&mut **transaction).await?;
     Ok(())
 }
 
-fn insert(caller: &Caller, event: Event<'_>) -> Result<Query<'static, Any, AnyArguments>> {
+/// Notes what the operator does at the machine, who has no account there.
+pub(crate) async fn note_operator(
+    transaction: &mut Transaction<'static, Any>,
+    event: Event<'_>,
+) -> Result<()> {
+    insert("operator", "", event)?.execute(&mut **transaction).await?;
+    Ok(())
+}
+
+fn insert(actor: &str, token: &str, event: Event<'_>) -> Result<Query<'static, Any, AnyArguments>> {
     let query = sqlx::query(
         "INSERT INTO audit (id, at_ms, actor, token, action, target, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(new_id()?)
     .bind(now_ms())
-    .bind(caller.user.name.clone())
-    .bind(caller.token_id.clone())
+    .bind(actor.to_owned())
+    .bind(token.to_owned())
     .bind(event.action.to_owned())
     .bind(event.target.to_owned())
     .bind(event.detail);

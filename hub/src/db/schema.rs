@@ -4,7 +4,10 @@ use super::Db;
 use crate::error::{Error, Result};
 use sqlx::AssertSqlSafe;
 
-const STEPS: [&str; 1] = [include_str!("../../migrations/0001_start.sql")];
+const STEPS: [&str; 2] = [
+    include_str!("../../migrations/0001_start.sql"),
+    include_str!("../../migrations/0002_operation.sql"),
+];
 
 /// Applies what is missing.
 pub(super) async fn migrate(db: &Db) -> Result<()> {

@@ -79,6 +79,14 @@ impl Objects {
         Spool::new(&self.spool).await
     }
 
+    /// A file without a name, for what has to be unpacked before it can be checked.
+    pub(crate) async fn scratch(&self) -> Result<std::fs::File> {
+        let folder = self.spool.clone();
+        let made = tokio::task::spawn_blocking(move || tempfile::tempfile_in(folder)).await;
+        let made = made.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        made.map_err(Error::io("make a file for an upload"))
+    }
+
     /// Stores a few bytes under a key.
     pub(crate) async fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
         self.store.put(&Key::from(key), bytes.into()).await?;

@@ -175,7 +175,7 @@ async fn write(
     insert_blobs(&mut transaction, &request.pack).await?;
     insert_trees(&mut transaction, trees).await?;
     insert_commit(&mut transaction, repo, new, &request.digest).await?;
-    mark_committed(&mut transaction, repo, &request.changes).await?;
+    mark_committed(&mut transaction, repo, &large_of(&request.changes)).await?;
     if !advance(&mut transaction, repo, branch, head, new).await? {
         return Ok(false);
     }
@@ -220,7 +220,7 @@ async fn advance(
     Ok(done.rows_affected() == 1)
 }
 
-async fn insert_blobs(transaction: &mut Transaction<'static, Any>, pack: &Pack) -> Result<()> {
+pub(super) async fn insert_blobs(transaction: &mut Transaction<'static, Any>, pack: &Pack) -> Result<()> {
     for part in pack.blobs.chunks(200) {
         let text = format!(
             "INSERT INTO blobs (oid, size, pack, start) VALUES {} ON CONFLICT (oid) DO NOTHING",
@@ -279,22 +279,21 @@ async fn insert_commit(
     Ok(())
 }
 
+/// Large files that a commit names.
+fn large_of(changes: &[Change]) -> Vec<&String> {
+    let large = changes.iter().filter_map(|change| match change {
+        Change::Put { facts: Facts::Pointer { sha256, .. }, .. } => Some(sha256),
+        _ => None,
+    });
+    large.collect()
+}
+
 /// Large files that a commit names stay with the repository for good.
-async fn mark_committed(
+pub(super) async fn mark_committed(
     transaction: &mut Transaction<'static, Any>,
     repo: &Repo,
-    changes: &[Change],
+    large: &[&String],
 ) -> Result<()> {
-    let large: Vec<&String> = changes
-        .iter()
-        .filter_map(|change| match change {
-            Change::Put {
-                facts: Facts::Pointer { sha256, .. },
-                ..
-            } => Some(sha256),
-            _ => None,
-        })
-        .collect();
     for part in large.chunks(crate::db::LIST) {
         let text = format!(
             "UPDATE repo_lfs SET is_committed = 1 WHERE repo = $1 AND sha256 IN ({})",

@@ -25,6 +25,7 @@ pub(crate) struct Ref {
 pub(crate) struct Commit {
     pub oid: String,
     pub tree: String,
+    /// The first, of a merge.
     pub parent: Option<String>,
     pub author: String,
     pub title: String,
@@ -38,7 +39,7 @@ pub(super) fn commit(row: CommitRow) -> Commit {
     Commit {
         oid: row.0,
         tree: row.1,
-        parent: row.2,
+        parent: row.2.and_then(|parents| parents.split(' ').next().map(str::to_owned)),
         author: row.3,
         title: row.4,
         message: row.5,

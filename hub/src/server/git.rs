@@ -1,12 +1,13 @@
-//! Git over HTTP: clone and fetch, protocol version 2. Source: git's documentation, `gitprotocol-v2` and
+//! Git over HTTP: clone and fetch by protocol version 2, and pushes. Source: git's documentation, `gitprotocol-v2` and
 //! `gitprotocol-http`.
 //!
 //! A fetch's path: [`packets`] reads the request → [`reach`] finds which objects the client lacks → [`pack`]
-//! writes them.
+//! writes them. Pushes are taken by [`receive`].
 
 mod pack;
 mod packets;
 mod reach;
+mod receive;
 
 use super::Hub;
 use super::access::Visit;
@@ -19,6 +20,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+pub(super) use receive::receive_pack;
 use packets::{DELIMITER, FLUSH, Fetch, Request, line};
 use std::io::Read;
 use std::sync::Arc;
@@ -29,15 +31,16 @@ const REQUEST: usize = 4 * 1024 * 1024;
 
 /// What this server can do.
 pub(super) async fn info_refs(
+    visit: Visit,
+    State(hub): State<Arc<Hub>>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     let query = pairs(&query.unwrap_or_default());
-    if first(&query, "service") != Some("git-upload-pack") {
-        return Err(Error::refused(
-            403,
-            "this hub takes no pushes by git yet; upload with `hf upload` or `sinew hub push`",
-        ));
+    match first(&query, "service") {
+        Some("git-upload-pack") => {}
+        Some("git-receive-pack") => return receive::advertise(&hub, &visit).await,
+        _ => return Err(Error::refused(403, "this hub speaks git's smart protocol only; use git 2.26 or later")),
     }
     let version = headers.get("git-protocol").and_then(|value| value.to_str().ok());
     if !version.is_some_and(|version| version.split(':').any(|part| part == "version=2")) {

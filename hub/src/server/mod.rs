@@ -29,6 +29,7 @@ use axum::Router;
 use axum::http::{HeaderMap, header};
 use downloads::Downloads;
 use links::Keys;
+pub(crate) use reply::date;
 pub use routes::table;
 use std::path::PathBuf;
 use std::sync::Arc;

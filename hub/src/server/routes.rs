@@ -158,6 +158,7 @@ fn web(kind: Kind) -> Vec<Route> {
         get(&at("raw/{rev}/{*path}"), Need::Read, resolve::raw),
         get(&at("info/refs"), Need::Read, git::info_refs),
         post(&at("git-upload-pack"), Need::Read, git::upload_pack),
+        post(&at("git-receive-pack"), Need::Write, git::receive_pack),
         post(&at("info/lfs/objects/batch"), Need::Read, lfs::batch),
         post(&at("info/lfs/objects/verify"), Need::Write, lfs::verify),
     ]
