@@ -6,7 +6,9 @@
 //! keeps commits and files, `cas/` large files, `objects/` bytes, `db/` everything else;
 //! `operate/` is what operators do to it.
 //!
-//! Features: `client`, `server`.
+//! `command/` is the command line on top of both.
+//!
+//! Features: `client`, `server`, `command`.
 
 #[cfg(feature = "server")]
 pub mod accounts;
@@ -16,6 +18,8 @@ mod audit;
 mod cas;
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "command")]
+pub mod command;
 #[cfg(feature = "server")]
 pub mod db;
 #[cfg(feature = "server")]

@@ -32,6 +32,8 @@ pub enum ClientError {
         place: String,
         /// HTTP status.
         status: u16,
+        /// The class of the error, such as `RepoNotFound`; empty where the hub names none.
+        code: String,
         /// The hub's own words, if it has any.
         words: String,
     },
@@ -53,12 +55,52 @@ pub enum ClientError {
         /// What came.
         found: Hash,
     },
+    /// A file is not what the repository says that it is.
+    #[error("{path} arrived with another content than the repository states ({expected}); run the same command again, and tell the hub's administrator if it stays so")]
+    Differs {
+        /// In the repository.
+        path: String,
+        /// SHA-256, or git's SHA-1 of a small file.
+        expected: String,
+    },
+    /// Files changed while they were being read.
+    #[error("{} changed while being pushed, and nothing of it was committed; run the same command again when nobody writes to it", listed(paths))]
+    Changed {
+        /// In the folder.
+        paths: Vec<String>,
+    },
+    /// What was asked for makes no sense as it stands.
+    #[error("{0}")]
+    Usage(String),
     /// Something is no xorb or shard.
     #[error(transparent)]
     Format(#[from] XetError),
 }
 
 impl ClientError {
+    /// Whether the hub knows no such repository, or will not say.
+    pub fn is_no_repository(&self) -> bool {
+        self.is_refused("RepoNotFound")
+    }
+
+    /// Whether the repository has no such file or folder.
+    pub fn is_missing_entry(&self) -> bool {
+        self.is_refused("EntryNotFound")
+    }
+
+    /// Whether the hub refused for this class of reasons.
+    pub(crate) fn is_refused(&self, class: &str) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == class)
+    }
+
+    /// Whether whoever asked has to ask otherwise: nothing will change by trying again.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Usage(_) | Self::Refused { status: 400..=407 | 409..=428, .. }
+        )
+    }
+
     pub(crate) fn io(action: impl Into<String>, source: std::io::Error) -> Self {
         let action = action.into();
         Self::Io { action, source }
@@ -69,6 +111,15 @@ impl ClientError {
             place: place.to_owned(),
             problem: problem.into(),
         }
+    }
+}
+
+/// The first of some paths, and how many more there are.
+fn listed(paths: &[String]) -> String {
+    let shown: Vec<&str> = paths.iter().take(3).map(String::as_str).collect();
+    match paths.len() {
+        0..=3 => shown.join(", "),
+        all => format!("{} and {} more", shown.join(", "), all - 3),
     }
 }
 

@@ -1,12 +1,14 @@
 //! Requests: one pool of connections, bounded waiting, failures that pass tried again.
 
 use super::error::{ClientError, ClientResult};
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+use ureq::http::request::Builder;
 use ureq::http::{HeaderMap, Request, Response, StatusCode, header};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Body};
+use ureq::{Agent, AsSendBody, Body};
 
 /// Most bytes of an error's text that is read.
 const WORDS_LIMIT_BYTES: u64 = 16 << 10;
@@ -72,12 +74,56 @@ impl From<ClientError> for Fault {
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Ask<'a> {
     pub(crate) url: &'a str,
+    /// Something else than what follows from `head` and the bodies.
+    pub(crate) method: Option<&'a str>,
     /// Only headers are wanted.
     pub(crate) head: bool,
     pub(crate) token: Option<&'a str>,
     /// `Range`: first and last byte.
     pub(crate) range: Option<(u64, u64)>,
     pub(crate) body: Option<&'a [u8]>,
+    /// A whole file as the body, with its size in bytes.
+    pub(crate) file: Option<(&'a File, u64)>,
+    /// Of the body; bytes unless it says something else.
+    pub(crate) content_type: Option<&'a str>,
+    /// More headers.
+    pub(crate) headers: &'a [(String, String)],
+    /// The answer may take minutes: there is much to do.
+    pub(crate) is_slow: bool,
+}
+
+impl Ask<'_> {
+    fn method(&self) -> &str {
+        let has_body = self.body.is_some() || self.file.is_some();
+        match (self.method, has_body, self.head) {
+            (Some(method), ..) => method,
+            (None, true, _) => "POST",
+            (None, false, true) => "HEAD",
+            (None, false, false) => "GET",
+        }
+    }
+
+    /// Everything but the body.
+    fn request(&self) -> Builder {
+        let mut request = Request::builder().uri(self.url).method(self.method());
+        // A range of a compressed answer would be a range of something else.
+        request = request.header(header::ACCEPT_ENCODING, "identity");
+        if let Some((first, last)) = self.range {
+            request = request.header(header::RANGE, format!("bytes={first}-{last}"));
+        }
+        let has_own = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        if let Some(token) = self.token.filter(|_| !has_own) {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if self.body.is_some() || self.file.is_some() {
+            let content_type = self.content_type.unwrap_or("application/octet-stream");
+            request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        for (name, value) in self.headers {
+            request = request.header(name, value);
+        }
+        request
+    }
 }
 
 impl Http {
@@ -123,53 +169,40 @@ impl Http {
 
     /// Asks once. Statuses are the caller's business. `place` is for messages.
     pub(crate) fn ask(&self, place: &str, ask: &Ask<'_>) -> Result<Response<Body>, Fault> {
-        let mut request = Request::builder().uri(ask.url).method(match ask {
-            Ask { body: Some(_), .. } => "POST",
-            Ask { head: true, .. } => "HEAD",
-            _ => "GET",
-        });
-        // A range of a compressed answer would be a range of something else.
-        request = request.header(header::ACCEPT_ENCODING, "identity");
-        if let Some((first, last)) = ask.range {
-            request = request.header(header::RANGE, format!("bytes={first}-{last}"));
-        }
-        if let Some(token) = ask.token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let sent = ask.body.map_or(0, <[u8]>::len) as u64;
-        let expected = ask
-            .range
-            .map_or(0, |(first, last)| last.saturating_sub(first));
+        let request = ask.request();
+        let result = match (ask.body, ask.file) {
+            (Some(body), _) => self.send(request.body(body), ask, body.len() as u64),
+            (None, Some((file, size))) => {
+                let mut file = file;
+                let rewound = file.rewind();
+                rewound.map_err(|e| ClientError::io("read the file to upload", e))?;
+                self.send(request.body(file), ask, size)
+            }
+            (None, None) => self.send(request.body(()), ask, 0),
+        };
+        result.map_err(|error| of_transport(place, &error))
+    }
+
+    fn send<B: AsSendBody>(
+        &self,
+        request: Result<Request<B>, ureq::http::Error>,
+        ask: &Ask<'_>,
+        sent_bytes: u64,
+    ) -> Result<Response<Body>, ureq::Error> {
         let slowest = |bytes: u64| {
             Some(3 * self.options.patience + Duration::from_secs(bytes / SLOWEST_BYTES_S))
         };
-        let result = match ask.body {
-            Some(body) => {
-                let request = request.header(header::CONTENT_TYPE, "application/octet-stream");
-                let request = request.body(body).map_err(ureq::Error::from);
-                request.and_then(|request| {
-                    let mut config = self.agent.configure_request(request);
-                    config = config.timeout_send_body(slowest(sent));
-                    config = config.timeout_recv_body(slowest(0));
-                    if is_loopback(ask.url) {
-                        config = config.proxy(None);
-                    }
-                    self.agent.run(config.build())
-                })
-            }
-            None => request
-                .body(())
-                .map_err(ureq::Error::from)
-                .and_then(|request| {
-                    let mut config = self.agent.configure_request(request);
-                    config = config.timeout_recv_body(slowest(expected));
-                    if is_loopback(ask.url) {
-                        config = config.proxy(None);
-                    }
-                    self.agent.run(config.build())
-                }),
-        };
-        result.map_err(|error| of_transport(place, &error))
+        let expected = ask.range.map_or(0, |(first, last)| last.saturating_sub(first));
+        let mut config = self.agent.configure_request(request?);
+        config = config.timeout_send_body(slowest(sent_bytes));
+        config = config.timeout_recv_body(slowest(expected));
+        if ask.is_slow {
+            config = config.timeout_recv_response(Some(10 * self.options.patience));
+        }
+        if is_loopback(ask.url) {
+            config = config.proxy(None);
+        }
+        self.agent.run(config.build())
     }
 
     /// What it means that `response` is no success.
@@ -183,6 +216,7 @@ impl Http {
         let error = ClientError::Refused {
             place: place.to_owned(),
             status: parts.status.as_u16(),
+            code: error_code(&parts.headers),
             words: readable(&parts.headers, &words),
         };
         match parts.status {
@@ -262,6 +296,13 @@ fn of_transport(place: &str, error: &ureq::Error) -> Fault {
         }
         _ => broken(place, error.to_string()),
     }
+}
+
+/// The class of an error, by the name that Hugging Face's clients know it by; empty if it has none.
+fn error_code(headers: &HeaderMap) -> String {
+    let code = headers.get("x-error-code");
+    let code = code.and_then(|code| code.to_str().ok()).unwrap_or_default();
+    code.chars().take(64).collect()
 }
 
 /// The hub's words: its header for them, the `error` in its JSON, or its text.

@@ -67,6 +67,18 @@ impl Cas {
         }
     }
 
+    /// Whether the hub has a chunk store for this at all; it need not.
+    ///
+    /// # Errors
+    /// If it cannot be asked, or refuses for another reason.
+    pub fn is_there(&self) -> ClientResult<bool> {
+        match self.token() {
+            Ok(_) => Ok(true),
+            Err(ClientError::Refused { status: 404 | 405 | 501, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A token that is valid for a while. One thread asks, the others wait for it.
     fn token(&self) -> ClientResult<CasToken> {
         let mut kept = self.token.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 
@@ -26,11 +26,14 @@ const FETCH_LIMIT_BYTES: usize = 8 * PIECE_BYTES as usize;
 pub struct DownloadOptions {
     /// Pieces that are fetched at the same time.
     pub connections: usize,
+    /// Where it is written before it is checked, on the same file system; beside it, with `.part` added to
+    /// its name, unless said otherwise.
+    pub part: Option<PathBuf>,
 }
 
 impl Default for DownloadOptions {
     fn default() -> Self {
-        Self { connections: 6 }
+        Self { connections: 6, part: None }
     }
 }
 
@@ -56,9 +59,12 @@ pub fn download(
     options: &DownloadOptions,
     progress: &Progress,
 ) -> ClientResult<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let part = path.with_file_name(name);
+    let beside = || {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".part");
+        path.with_file_name(name)
+    };
+    let part = options.part.clone().unwrap_or_else(beside);
     let job = Job {
         cas,
         file,

@@ -27,10 +27,16 @@ pub struct Progress {
     pub known_bytes: AtomicU64,
     /// Sent or received.
     pub wire_bytes: AtomicU64,
+    /// Of all files; 0 until it is known.
+    pub total_bytes: AtomicU64,
+    /// Files that are done.
+    pub files: AtomicU64,
+    /// All files.
+    pub total_files: AtomicU64,
 }
 
 impl Progress {
-    fn add(counter: &AtomicU64, bytes: usize) {
+    pub(crate) fn add(counter: &AtomicU64, bytes: usize) {
         counter.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }

@@ -78,6 +78,9 @@ pub struct Uploader {
     open: XorbBuilder,
     /// Xorbs of this upload, by number; the open one is not among them.
     made: Vec<XorbEntry>,
+    /// Xorbs among them that are registered.
+    registered: usize,
+    /// Files that are not registered yet.
     files: Vec<ReadFile>,
     report: UploadReport,
     senders: Senders,
@@ -108,10 +111,16 @@ impl Uploader {
             progress,
             known: Known::default(),
             made: Vec::new(),
+            registered: 0,
             files: Vec::new(),
             report: UploadReport::default(),
             senders,
         })
+    }
+
+    /// What it came to so far.
+    pub fn report(&self) -> UploadReport {
+        self.report
     }
 
     /// Reads a file to its end and takes care of its chunks. `name` is for messages.
@@ -210,25 +219,40 @@ impl Uploader {
         Ok(())
     }
 
+    /// Registers what was read so far, so that an interruption does not lose it.
+    ///
+    /// # Errors
+    /// As [`Uploader::finish`].
+    pub fn checkpoint(&mut self) -> ClientResult<()> {
+        self.register()?;
+        self.senders = Senders::start(&self.cas, &self.progress, self.options.connections.max(1))?;
+        Ok(())
+    }
+
     /// Waits until every xorb is in the store, then registers the files.
     ///
     /// # Errors
     /// If the store refuses or cannot be reached. The same upload, begun again, sends only what the store
     /// does not have.
     pub fn finish(mut self) -> ClientResult<UploadReport> {
+        self.register()?;
+        Ok(self.report)
+    }
+
+    fn register(&mut self) -> ClientResult<()> {
         self.close_xorb()?;
         self.senders.wait()?;
         let mut shard = ShardBuilder::new();
-        for file in &self.files {
-            shard.add_file(self.entry(file)?)?;
+        for file in std::mem::take(&mut self.files) {
+            shard.add_file(self.entry(&file)?)?;
             self.send_shard(&mut shard, SHARD_BYTES)?;
         }
-        for xorb in &self.made {
+        for xorb in self.made.get(self.registered..).unwrap_or_default() {
             shard.add_xorb(xorb.clone())?;
             self.send_shard(&mut shard, SHARD_BYTES)?;
         }
-        self.send_shard(&mut shard, 0)?;
-        Ok(self.report)
+        self.registered = self.made.len();
+        self.send_shard(&mut shard, 0)
     }
 
     fn send_shard(&self, shard: &mut ShardBuilder, from: usize) -> ClientResult<()> {
