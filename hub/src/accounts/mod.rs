@@ -1,6 +1,7 @@
 //! Who there is and what they may do: users, organisations, tokens, and the one place that decides about rights.
 
 mod passwords;
+pub(crate) mod quota;
 pub(crate) mod rights;
 pub mod tokens;
 

@@ -1,7 +1,7 @@
-//! The audit log: what was written, by whom, with which token. Rows are only ever added.
+//! The audit log: what was written, and read of what is private, by whom, with which token. Rows are only ever added.
 
 use crate::accounts::Caller;
-use crate::db::{new_id, now_ms};
+use crate::db::{Db, new_id, now_ms};
 use crate::error::Result;
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
@@ -32,6 +32,25 @@ pub(crate) async fn note_operator(
     event: Event<'_>,
 ) -> Result<()> {
     insert("operator", "", event)?.execute(&mut **transaction).await?;
+    Ok(())
+}
+
+/// Notes an event that changes nothing else.
+pub(crate) async fn note_alone(db: &Db, caller: &Caller, event: Event<'_>) -> Result<()> {
+    insert(&caller.user.name, &caller.token_id, event)?.execute(db.pool()).await?;
+    Ok(())
+}
+
+/// Notes what somebody did who has shown a password instead of a token.
+pub(crate) async fn note_by(
+    db: &Db,
+    actor: &str,
+    action: &'static str,
+    target: &str,
+    detail: &str,
+) -> Result<()> {
+    let detail = detail.to_owned();
+    insert(actor, "", Event { action, target, detail })?.execute(db.pool()).await?;
     Ok(())
 }
 

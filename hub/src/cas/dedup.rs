@@ -8,6 +8,7 @@ use crate::accounts::Caller;
 use crate::accounts::rights::readable_owners;
 use crate::db::{Db, Row, now_ms, parameters, random};
 use crate::error::Result;
+use crate::operate::{Marked, unmark};
 use crate::xet::Hash;
 use crate::xet::shard::{ShardBuilder, Stamp, XorbEntry};
 use sqlx::Row as _;
@@ -85,6 +86,8 @@ pub(crate) async fn answer(db: &Db, caller: &Caller, chunk: &Hash) -> Result<Opt
     let mut reached: Vec<String> = reachable(db, caller, &names).await?.into_iter().collect();
     reached.sort();
     reached.truncate(MOST);
+    // Whoever is told of a xorb may refer to it for weeks.
+    unmark(db, Marked::Xorb, &reached).await?;
     let mut tables = Tables::new(db);
     let mut shard = ShardBuilder::new();
     for name in reached {

@@ -6,10 +6,11 @@ use super::files::encode_terms;
 use super::dedup::{note_chunk, reachable};
 use super::read;
 use super::xorbs::Tables;
-use crate::accounts::Caller;
+use crate::accounts::{Caller, quota};
 use crate::db::{Db, hex, now_ms};
 use crate::error::{Error, Result};
 use crate::objects::Objects;
+use crate::operate::{Marked, unmark};
 use crate::repos::Repo;
 use crate::xet::shard::{FileEntry, Shard};
 use crate::xet::{FileCheck, Hash};
@@ -54,11 +55,21 @@ pub(crate) async fn register(
         checked.push(check(target, &mut tables, file).await?);
     }
     progress(total, total);
+    check_quota(target, &checked).await?;
     let mut is_new = false;
     for part in checked.chunks(200) {
         is_new |= write(target, part).await?;
     }
     Ok(is_new)
+}
+
+/// Files that the repository has not had count for its owner.
+async fn check_quota(target: Target<'_>, checked: &[Checked]) -> Result<()> {
+    let digests: Vec<String> = checked.iter().map(|one| one.sha256.clone()).collect();
+    let known = crate::repos::files::large(target.db, target.repo, &digests).await?;
+    let new = checked.iter().filter(|one| !known.contains_key(&one.sha256));
+    let bytes = new.fold(0u64, |sum, one| sum.saturating_add(one.file.size()));
+    quota::check(target.db, &target.repo.owner, bytes).await
 }
 
 fn parse(bytes: &[u8]) -> Result<Vec<FileEntry>> {
@@ -72,6 +83,10 @@ async fn check_reach(target: Target<'_>, files: &[FileEntry]) -> Result<()> {
     let terms = files.iter().flat_map(|file| &file.terms);
     let xorbs: HashSet<Hash> = terms.map(|term| term.xorb).collect();
     let names: Vec<String> = xorbs.iter().map(Hash::to_string).collect();
+    // Before looking: what is in use from here on is not removed meanwhile.
+    let hashes: Vec<String> = files.iter().map(|file| file.hash.to_string()).collect();
+    unmark(target.db, Marked::File, &hashes).await?;
+    unmark(target.db, Marked::Xorb, &names).await?;
     let reached = reachable(target.db, target.caller, &names).await?;
     match names.iter().find(|name| !reached.contains(*name)) {
         Some(missing) => Err(Error::bad(format!(

@@ -5,6 +5,7 @@ use crate::accounts::Caller;
 use crate::db::{Db, now_ms};
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::operate::{Marked, unmark};
 use crate::objects::{Objects, Spool, xorb_key};
 use crate::xet::{Hash, is_dedup_eligible};
 use crate::xet::xorb::{XorbCheck, XorbTable};
@@ -25,12 +26,14 @@ pub(crate) async fn store(
 ) -> Result<bool> {
     let (table, spool) = receive(objects, hash, body).await?;
     let name = hash.to_string();
+    // Before looking: what is in use from here on is not removed meanwhile.
+    unmark(db, Marked::Xorb, std::slice::from_ref(&name)).await?;
     let is_new = !exists(db, &name).await?;
     if is_new {
         objects.put_spool(&xorb_key(&name), spool).await?;
     }
     let mut transaction = db.write().await?;
-    sqlx::query(
+    let done = sqlx::query(
         "INSERT INTO xorbs (hash, size, chunks, created_ms) VALUES ($1, $2, $3, $4) ON CONFLICT (hash) DO NOTHING",
     )
     .bind(name.clone())
@@ -39,6 +42,9 @@ pub(crate) async fn store(
     .bind(now_ms())
     .execute(&mut *transaction)
     .await?;
+    if !is_new && done.rows_affected() > 0 {
+        return Err(Error::refused(503, "the xorb was removed just now; send it again"));
+    }
     // Whoever sent all of its bytes may refer to it, new or not.
     sqlx::query(
         "INSERT INTO xorb_owners (xorb, account) VALUES ($1, $2) ON CONFLICT (xorb, account) DO NOTHING",

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// How many values one query may carry in a list.
 pub(crate) const LIST: usize = 500;
 
+/// PostgreSQL's name for what `gc` and writers exclude each other by.
+const GC_LOCK: i64 = 5_350_411;
+
 /// A row of either database.
 pub(crate) type Row = AnyRow;
 
@@ -65,6 +68,33 @@ impl Db {
             "BEGIN IMMEDIATE"
         } else {
             "BEGIN"
+        };
+        let mut transaction = self.pool.begin_with(statement).await?;
+        if !self.is_sqlite {
+            // Beside other writers, but not while `gc` removes what they might be about to refer to.
+            let lock = format!("SELECT pg_advisory_xact_lock_shared({GC_LOCK})");
+            sqlx::query(AssertSqlSafe(lock)).execute(&mut *transaction).await?;
+        }
+        Ok(transaction)
+    }
+
+    /// Starts a transaction that writes while nobody else does.
+    pub(crate) async fn exclusive(&self) -> Result<Transaction<'static, Any>> {
+        if self.is_sqlite {
+            return self.write().await;
+        }
+        let mut transaction = self.pool.begin_with("BEGIN").await?;
+        let lock = format!("SELECT pg_advisory_xact_lock({GC_LOCK})");
+        sqlx::query(AssertSqlSafe(lock)).execute(&mut *transaction).await?;
+        Ok(transaction)
+    }
+
+    /// Starts a transaction that sees the database as it is now, whatever others write.
+    pub(crate) async fn snapshot(&self) -> Result<Transaction<'static, Any>> {
+        let statement = if self.is_sqlite {
+            "BEGIN"
+        } else {
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         };
         Ok(self.pool.begin_with(statement).await?)
     }

@@ -15,6 +15,7 @@ use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
@@ -25,6 +26,18 @@ const PART: usize = 8 * 1024 * 1024;
 
 /// A stream of bytes, for answers.
 pub(crate) type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;
+
+/// An object of a list.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed {
+    pub key: String,
+    pub size: u64,
+    /// Since it was written last.
+    pub age: Duration,
+}
+
+/// Kinds of object: the first parts of their keys.
+pub(crate) const KINDS: [&str; 3] = ["lfs", "packs", "xorbs"];
 
 /// The object store.
 #[derive(Debug, Clone)]
@@ -122,6 +135,34 @@ impl Objects {
         }
         writer.finish().await?;
         Ok(())
+    }
+
+    /// Bytes of an object; `None` when there is none.
+    pub(crate) async fn size(&self, key: &str) -> Result<Option<u64>> {
+        match self.store.head(&Key::from(key)).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// All objects of a kind.
+    pub(crate) fn list(&self, kind: &str) -> BoxStream<'static, Result<Listed>> {
+        let listed = |meta: object_store::ObjectMeta| Listed {
+            key: meta.location.to_string(),
+            size: meta.size,
+            age: SystemTime::now().duration_since(meta.last_modified.into()).unwrap_or_default(),
+        };
+        let stream = self.store.list(Some(&Key::from(kind)));
+        stream.map(move |meta| Ok(listed(meta?))).boxed()
+    }
+
+    /// Removes an object; it may be gone already.
+    pub(crate) async fn delete(&self, key: &str) -> Result<()> {
+        match self.store.delete(&Key::from(key)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Part of an object.

@@ -5,7 +5,7 @@ use super::git::{CommitText, EncodedTree, Facts, encode_commit, object_id};
 use super::refs::{self, Commit, Ref};
 use super::trees::EMPTY;
 use super::{Repo, cards};
-use crate::accounts::Caller;
+use crate::accounts::{Caller, quota};
 use crate::audit::{self, Event};
 use crate::db::{Db, now_ms, parameters, value_rows};
 use crate::error::{Error, Result};
@@ -31,6 +31,13 @@ pub(crate) struct Pack {
     pub blobs: Vec<PackedBlob>,
 }
 
+impl Pack {
+    /// Bytes of its blobs.
+    pub(super) fn bytes(&self) -> u64 {
+        self.blobs.iter().map(|blob| blob.size).sum()
+    }
+}
+
 /// What a client asks to commit.
 #[derive(Debug)]
 pub(crate) struct Request {
@@ -53,6 +60,7 @@ pub(crate) async fn commit(
     branch: &str,
     request: &Request,
 ) -> Result<Commit> {
+    quota::check(db, &repo.owner, request.pack.bytes()).await?;
     for _ in 0..TRIES {
         let head = head(db, repo, branch).await?;
         if let Some(head) = &head
@@ -179,11 +187,7 @@ async fn write(
     if !advance(&mut transaction, repo, branch, head, new).await? {
         return Ok(false);
     }
-    sqlx::query("UPDATE repos SET modified_ms = $1 WHERE id = $2")
-        .bind(now_ms())
-        .bind(repo.id.clone())
-        .execute(&mut *transaction)
-        .await?;
+    note_change(&mut transaction, repo, &request.pack).await?;
     let event = Event {
         action: "repo.commit",
         target: &repo.web_path(),
@@ -192,6 +196,21 @@ async fn write(
     audit::note(&mut transaction, caller, event).await?;
     transaction.commit().await?;
     Ok(true)
+}
+
+/// Notes when a repository changed, and what came with it.
+pub(super) async fn note_change(
+    transaction: &mut Transaction<'static, Any>,
+    repo: &Repo,
+    pack: &Pack,
+) -> Result<()> {
+    sqlx::query("UPDATE repos SET modified_ms = $1, git_bytes = git_bytes + $2 WHERE id = $3")
+        .bind(now_ms())
+        .bind(i64::try_from(pack.bytes()).unwrap_or(i64::MAX))
+        .bind(repo.id.clone())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
 }
 
 async fn advance(

@@ -4,6 +4,7 @@ use super::Repo;
 use super::git::{Entry, Facts};
 use crate::db::Db;
 use crate::error::{Error, Result};
+use crate::operate::{Marked, unmark};
 use sqlx::Row;
 use std::collections::HashMap;
 
@@ -39,6 +40,17 @@ pub(crate) async fn large(
         found.insert(large.sha256.clone(), large);
     }
     Ok(found)
+}
+
+/// The same for whoever is about to refer to them: from here on they are in use, and not removed meanwhile.
+pub(crate) async fn large_to_use(
+    db: &Db,
+    repo: &Repo,
+    digests: &[String],
+) -> Result<HashMap<String, Large>> {
+    let links: Vec<String> = digests.iter().map(|sha256| format!("{}/{sha256}", repo.id)).collect();
+    unmark(db, Marked::Link, &links).await?;
+    large(db, repo, digests).await
 }
 
 /// The large files behind entries, by digest.

@@ -162,7 +162,7 @@ pub(crate) async fn create(
     Ok(())
 }
 
-/// Adds a ref if its name is free; false if it is not.
+/// Adds a ref if its name is free and its commit is there; false if not.
 pub(crate) async fn insert(
     transaction: &mut Transaction<'static, Any>,
     repo: &Repo,
@@ -170,7 +170,8 @@ pub(crate) async fn insert(
     message: &str,
 ) -> Result<bool> {
     let done = sqlx::query(
-        "INSERT INTO refs (repo, name, target, message) VALUES ($1, $2, $3, $4) ON CONFLICT (repo, name) DO NOTHING",
+        "INSERT INTO refs (repo, name, target, message) SELECT $1, $2, $3, $4 \
+         WHERE EXISTS (SELECT 1 FROM commits WHERE repo = $1 AND oid = $3) ON CONFLICT (repo, name) DO NOTHING",
     )
     .bind(repo.id.clone())
     .bind(new.name.clone())

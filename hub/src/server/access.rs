@@ -2,12 +2,14 @@
 
 use super::Hub;
 use super::links::XetGrant;
+use super::rates::Allowance;
+use super::tls::Peer;
 use crate::accounts::rights::{self, on_repo};
 use crate::accounts::{Caller, Right, tokens};
 use crate::error::{Error, Result};
 use crate::repos::names::Kind;
 use crate::repos::{self, Repo};
-use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
@@ -44,6 +46,8 @@ pub(crate) struct Visit {
     repo: Option<Repo>,
     /// Scheme and host that the client used, without a slash at the end.
     pub base: String,
+    /// The client's address; empty when it is not known.
+    pub peer: String,
 }
 
 impl Visit {
@@ -85,14 +89,44 @@ pub(super) struct Guard {
 /// Lets a request through with its [`Visit`], or answers it.
 pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    match admit(&guard, &mut parts).await {
+    let admission = admit(&guard, &mut parts).await;
+    let allowance = count(&guard, &parts, &admission);
+    let mut response = match admission {
+        _ if allowance.is_some_and(|allowance| allowance.is_over) => {
+            Error::refused(429, "too many requests; wait as long as the headers say").into_response()
+        }
         Ok(Admission::Enter(visit)) => {
             parts.extensions.insert(*visit);
             next.run(Request::from_parts(parts, body)).await
         }
         Ok(Admission::Elsewhere(response)) => response,
         Err(error) => error.into_response(),
+    };
+    if let Some(allowance) = allowance {
+        allowance.describe(response.headers_mut());
     }
+    response
+}
+
+/// Counts a request for its token, or for its address without a valid one. What moves contents of large files
+/// is not counted: who may move how many was counted before.
+fn count(guard: &Guard, parts: &Parts, admission: &Result<Admission>) -> Option<Allowance> {
+    if matches!(guard.need, Need::Signature | Need::XetRead | Need::XetWrite) {
+        return None;
+    }
+    let caller = match admission {
+        Ok(Admission::Enter(visit)) => visit.caller.as_ref(),
+        _ => None,
+    };
+    match caller {
+        Some(caller) => guard.hub.rates.count(&caller.token_id),
+        None => guard.hub.rates.count(&peer(parts)),
+    }
+}
+
+fn peer(parts: &Parts) -> String {
+    let peer = parts.extensions.get::<ConnectInfo<Peer>>();
+    peer.map_or_else(String::new, |peer| peer.0.0.ip().to_string())
 }
 
 enum Admission {
@@ -107,6 +141,7 @@ async fn admit(guard: &Guard, parts: &mut Parts) -> Result<Admission> {
         caller: None,
         repo: None,
         base,
+        peer: peer(parts),
     };
     match guard.need {
         Need::Nothing | Need::Signature => return Ok(Admission::Enter(Box::new(visit))),
@@ -142,6 +177,10 @@ async fn admit(guard: &Guard, parts: &mut Parts) -> Result<Admission> {
         return moved(guard, parts, kind, &namespace, name, &visit).await;
     };
     check(&guard.hub, visit.caller.as_ref(), &repo, right).await?;
+    if let (Need::Read, true, Some(caller)) = (guard.need, repo.is_private, &visit.caller) {
+        let what = format!("{} {}", parts.method, parts.uri.path());
+        guard.hub.reads.note(&guard.hub, caller, &repo, what).await?;
+    }
     visit.repo = Some(repo);
     Ok(Admission::Enter(Box::new(visit)))
 }
@@ -268,5 +307,6 @@ fn base(hub: &Hub, headers: &HeaderMap) -> String {
         host.chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']' | '_'))
     };
-    format!("http://{}", host.filter(is_host).unwrap_or("localhost"))
+    let scheme = if hub.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{}", host.filter(is_host).unwrap_or("localhost"))
 }

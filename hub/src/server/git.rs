@@ -40,7 +40,7 @@ pub(super) async fn info_refs(
     match first(&query, "service") {
         Some("git-upload-pack") => {}
         Some("git-receive-pack") => return receive::advertise(&hub, &visit).await,
-        _ => return Err(Error::refused(403, "this hub speaks git's smart protocol only; use git 2.26 or later")),
+        _ => return Err(Error::bad("this hub speaks git's smart protocol only; use git 2.26 or later")),
     }
     let version = headers.get("git-protocol").and_then(|value| value.to_str().ok());
     if !version.is_some_and(|version| version.split(':').any(|part| part == "version=2")) {

@@ -5,7 +5,7 @@ use super::access::{Visit, check};
 use super::links::LinkQuery;
 use super::reply::{Json, ok, set};
 use super::resolve::{large_bytes, respond};
-use crate::accounts::Right;
+use crate::accounts::{Right, quota};
 use crate::cas::register::link;
 use crate::db::{hex, now_ms};
 use crate::error::{Error, Result};
@@ -66,7 +66,16 @@ pub(super) async fn batch(
         ));
     }
     let digests: Vec<String> = request.objects.iter().map(|object| object.oid.clone()).collect();
-    let known = files::large(&hub.db, repo, &digests).await?;
+    let known = if is_upload {
+        files::large_to_use(&hub.db, repo, &digests).await?
+    } else {
+        files::large(&hub.db, repo, &digests).await?
+    };
+    if is_upload {
+        let new = request.objects.iter().filter(|object| !known.contains_key(&object.oid));
+        let bytes = new.fold(0u64, |sum, object| sum.saturating_add(object.size));
+        quota::check(&hub.db, &repo.owner, bytes).await?;
+    }
     let uses_xet = is_upload && request.transfers.iter().any(|transfer| transfer == "xet");
     let answer = |object: &Object| {
         let known = known.get(&object.oid);
@@ -126,7 +135,6 @@ fn upload(
     if known.is_some_and(|large| large.size == object.size) {
         return json!({"oid": object.oid, "size": object.size, "authenticated": true});
     }
-    let web = format!("{}/{}.git", visit.base, repo.web_path());
     let actions = if uses_xet {
         let token_id = visit.caller.as_ref().map_or("", |caller| &caller.token_id);
         let (token, expires_s) = hub.keys.xet_token(token_id, &repo.id, true);
@@ -137,10 +145,9 @@ fn upload(
             "X-Xet-Token-Expiration": expires_s.to_string(),
         }}})
     } else {
-        json!({
-            "upload": {"href": address(hub, visit, repo, object, "lfs-put"), "header": {}},
-            "verify": {"href": format!("{web}/info/lfs/objects/verify"), "header": {}},
-        })
+        // git-lfs takes "authenticated" at its word and verifies without a token, so the address is signed too.
+        let href = address(hub, visit, repo, object, "lfs-put");
+        json!({"upload": {"href": href, "header": {}}, "verify": {"href": href, "header": {}}})
     };
     json!({"oid": object.oid, "size": object.size, "authenticated": true, "actions": actions})
 }
@@ -151,8 +158,23 @@ pub(super) async fn verify(
     State(hub): State<Arc<Hub>>,
     Json(object): Json<Object>,
 ) -> Result<Response> {
+    is_here(&hub, visit.repo()?, &object).await
+}
+
+/// The same, for whoever was told to bring it.
+pub(super) async fn verify_signed(
+    State(hub): State<Arc<Hub>>,
+    Path(path): ObjectPath,
+    Query(query): Query<LinkQuery>,
+) -> Result<Response> {
+    let repo = signed(&hub, "lfs-put", &path, &query).await?;
+    let (_, oid, size) = path;
+    is_here(&hub, &repo, &Object { oid, size }).await
+}
+
+async fn is_here(hub: &Hub, repo: &Repo, object: &Object) -> Result<Response> {
     let known: HashMap<String, Large> =
-        files::large(&hub.db, visit.repo()?, std::slice::from_ref(&object.oid)).await?;
+        files::large(&hub.db, repo, std::slice::from_ref(&object.oid)).await?;
     match known.get(&object.oid) {
         Some(large) if large.size == object.size => Ok(ok(json!({}))),
         Some(_) => Err(Error::refused(422, "the object has another size")),
@@ -183,6 +205,7 @@ pub(super) async fn put(
 ) -> Result<Response> {
     let repo = signed(&hub, "lfs-put", &path, &query).await?;
     let (_, sha256, size) = path;
+    quota::check(&hub.db, &repo.owner, size).await?;
     let mut spool = hub.objects.spool().await?;
     let mut hasher = Sha256::new();
     spool

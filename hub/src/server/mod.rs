@@ -5,6 +5,7 @@
 
 mod access;
 mod commits;
+mod device;
 mod downloads;
 mod git;
 mod identity;
@@ -12,10 +13,13 @@ mod info;
 mod lfs;
 mod lifecycle;
 mod links;
+mod rates;
+mod reads;
 mod refs;
 mod reply;
 mod resolve;
 mod routes;
+mod tls;
 mod tree;
 mod upload;
 mod xet;
@@ -29,15 +33,22 @@ use axum::Router;
 use axum::http::{HeaderMap, header};
 use downloads::Downloads;
 use links::Keys;
+use rates::Rates;
+use reads::Reads;
 pub(crate) use reply::date;
 pub use routes::table;
+pub use tls::Tls;
+use tls::{Peer, TlsListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Memory that bodies of requests take together at most, MiB.
 const MEMORY_MIB: usize = 192;
+/// Tries to log in that one address has in five minutes.
+const LOGINS: u32 = 40;
 
 /// Where a hub keeps its data and how it is reached.
 #[derive(Debug, Clone)]
@@ -50,6 +61,11 @@ pub struct Options {
     pub spool: Option<PathBuf>,
     /// The address that clients use, without a slash at the end. By default the one that they asked for.
     pub public_url: Option<String>,
+    /// Certificate and key; without them the hub speaks plain HTTP.
+    pub tls: Option<Tls>,
+    /// Requests that one token, or one address without a token, may send in five minutes; `None` without a limit.
+    /// Contents of large files are not counted.
+    pub requests_per_window: Option<u32>,
 }
 
 impl Options {
@@ -60,7 +76,23 @@ impl Options {
             objects: folder.join("objects").display().to_string(),
             spool: None,
             public_url: None,
+            tls: None,
+            requests_per_window: None,
         }
+    }
+}
+
+impl Options {
+    /// Makes the folder of SQLite's file.
+    pub(crate) fn make_folder(&self) -> Result<()> {
+        let Some(path) = self.database.strip_prefix("sqlite://") else {
+            return Ok(());
+        };
+        let path = path.split('?').next().unwrap_or(path);
+        if let Some(folder) = std::path::Path::new(path).parent() {
+            std::fs::create_dir_all(folder).map_err(Error::io(format!("make {}", folder.display())))?;
+        }
+        Ok(())
     }
 }
 
@@ -71,7 +103,12 @@ pub struct Hub {
     pub(crate) objects: Objects,
     pub(crate) keys: Keys,
     public_url: Option<String>,
+    tls: Option<Arc<rustls::ServerConfig>>,
     downloads: Downloads,
+    rates: Rates,
+    /// Tries to log in.
+    logins: Rates,
+    reads: Reads,
     /// Memory for the bodies of requests, MiB.
     memory: Arc<Semaphore>,
 }
@@ -82,13 +119,8 @@ impl Hub {
     /// # Errors
     /// When the database or the object store cannot be used.
     pub async fn open(options: &Options) -> Result<Arc<Self>> {
-        if let Some(path) = options.database.strip_prefix("sqlite://") {
-            let path = path.split('?').next().unwrap_or(path);
-            if let Some(folder) = std::path::Path::new(path).parent() {
-                std::fs::create_dir_all(folder)
-                    .map_err(Error::io(format!("make {}", folder.display())))?;
-            }
-        }
+        options.make_folder()?;
+        let tls = options.tls.as_ref().map(Tls::load).transpose()?;
         let db = Db::open(&options.database).await?;
         let objects = Objects::open(&options.objects, options.spool.as_deref())?;
         let keys = Keys::load(&db).await?;
@@ -97,6 +129,10 @@ impl Hub {
             objects,
             keys,
             public_url: options.public_url.clone(),
+            tls,
+            rates: Rates::new(options.requests_per_window),
+            logins: Rates::new(Some(LOGINS)),
+            reads: Reads::default(),
             downloads: Downloads::default(),
             memory: Arc::new(Semaphore::new(MEMORY_MIB)),
         }))
@@ -128,6 +164,19 @@ impl Hub {
         tokens::create(&self.db, &admin, &token).await.map(Some)
     }
 
+    /// Makes what `gc` has marked older than it is, for tests.
+    ///
+    /// # Errors
+    /// When the database fails.
+    #[doc(hidden)]
+    pub async fn shift_marks(&self, by: Duration) -> Result<()> {
+        sqlx::query("UPDATE gc_marks SET since_ms = since_ms - $1")
+            .bind(i64::try_from(by.as_millis()).unwrap_or(i64::MAX))
+            .execute(self.db.pool())
+            .await?;
+        Ok(())
+    }
+
     /// All routes.
     pub fn router(self: &Arc<Self>) -> Router {
         routes::router(self)
@@ -142,10 +191,15 @@ impl Hub {
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<()> {
-        axum::serve(listener, self.router())
-            .with_graceful_shutdown(stop)
-            .await
-            .map_err(Error::io("serve"))?;
+        let service = self.router().into_make_service_with_connect_info::<Peer>();
+        let served = match &self.tls {
+            None => axum::serve(listener, service).with_graceful_shutdown(stop).await,
+            Some(tls) => {
+                let listener = TlsListener::start(listener, Arc::clone(tls))?;
+                axum::serve(listener, service).with_graceful_shutdown(stop).await
+            }
+        };
+        served.map_err(Error::io("serve"))?;
         self.downloads.flush(&self.db).await;
         self.db.close().await;
         Ok(())

@@ -2,7 +2,7 @@
 //! protocol, as the clients call it.
 
 use super::access::{Guard, Need, guard};
-use super::{Hub, commits, git, identity, info, lfs, lifecycle, refs, resolve, tree, upload, xet};
+use super::{Hub, commits, device, git, identity, info, lfs, lifecycle, refs, resolve, tree, upload, xet};
 use crate::error::{Code, Error};
 use crate::repos::names::Kind;
 use axum::Router;
@@ -89,6 +89,10 @@ fn global() -> Vec<Route> {
         get("/api/agent-harnesses", Need::Nothing, identity::harnesses),
         get("/api/telemetry/{*path}", Need::Nothing, identity::telemetry),
         post("/api/credentials/revoke", Need::Nothing, identity::revoke),
+        post("/oauth/device", Need::Nothing, device::begin),
+        post("/oauth/token", Need::Nothing, device::token),
+        get("/login/device", Need::Nothing, device::page),
+        post("/login/device", Need::Nothing, device::confirm),
         post("/api/validate-yaml", Need::Nothing, upload::validate_yaml),
         post("/api/repos/create", Need::Login, lifecycle::create),
         delete("/api/repos/delete", Need::Login, lifecycle::delete),
@@ -110,6 +114,7 @@ fn cas() -> Vec<Route> {
         get("/xet/xorbs/{hash}", Need::Signature, xet::xorb_bytes),
         put("/lfs/objects/{repo}/{sha256}/{size}", Need::Signature, lfs::put),
         get("/lfs/objects/{repo}/{sha256}/{size}", Need::Signature, lfs::get),
+        post("/lfs/objects/{repo}/{sha256}/{size}", Need::Signature, lfs::verify_signed),
     ]
 }
 

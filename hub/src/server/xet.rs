@@ -5,6 +5,7 @@ use super::access::Visit;
 use super::links::LinkQuery;
 use super::reply::{ok, read_body, set};
 use super::resolve::byte_range;
+use crate::accounts::quota;
 use crate::cas::register::{Target, register};
 use crate::cas::{dedup, files, reconstruction, xorbs};
 use crate::error::{Error, Result};
@@ -68,12 +69,14 @@ pub(super) async fn put_xorb(
     Path((_, name)): Path<(String, String)>,
     body: Body,
 ) -> Result<Response> {
+    quota::check(&hub.db, &visit.repo()?.owner, 0).await?;
     let is_new = xorbs::store(&hub.db, &hub.objects, visit.caller()?, &hash(&name)?, body).await?;
     Ok(ok(json!({"was_inserted": is_new})))
 }
 
 /// Whether a xorb is there, for those who could upload it.
 pub(super) async fn head_xorb(
+    visit: Visit,
     method: Method,
     State(hub): State<Arc<Hub>>,
     Path((_, name)): Path<(String, String)>,
@@ -82,7 +85,9 @@ pub(super) async fn head_xorb(
         return Err(Error::refused(405, "xorbs are read through reconstructions"));
     }
     let name = hash(&name)?.to_string();
-    if xorbs::exists(&hub.db, &name).await? {
+    // Only whoever may refer to it is told.
+    let reached = dedup::reachable(&hub.db, visit.caller()?, std::slice::from_ref(&name)).await?;
+    if !reached.is_empty() {
         return Ok(StatusCode::OK.into_response());
     }
     Err(Error::refused(404, format!("there is no xorb {name}")))

@@ -18,23 +18,36 @@ pub(crate) struct Server {
     address: SocketAddr,
     runtime: Runtime,
     stop: Option<oneshot::Sender<()>>,
+    /// Where the hub keeps its data, unless it keeps them elsewhere.
     folder: TempDir,
 }
 
 impl Server {
     pub(crate) fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    /// A hub whose options are not the usual ones.
+    pub(crate) fn start_with(change: impl FnOnce(&mut Options)) -> Self {
         let folder = TempDir::new().unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        let (hub, token, listener) = runtime.block_on(async {
-            let hub = Hub::open(&Options::in_folder(folder.path())).await.unwrap();
+        let mut options = Options::in_folder(folder.path());
+        change(&mut options);
+        let runtime = runtime();
+        let (hub, token) = runtime.block_on(async {
+            let hub = Hub::open(&options).await.unwrap();
             let token = hub.first_admin("admin").await.unwrap().unwrap();
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            (hub, token, listener)
+            (hub, token)
         });
+        Self::run_hub(runtime, hub, token, folder)
+    }
+
+    /// A hub that is open already, and a token for it.
+    pub(crate) fn serve(hub: Arc<Hub>, token: String) -> Self {
+        Self::run_hub(runtime(), hub, token, TempDir::new().unwrap())
+    }
+
+    fn run_hub(runtime: Runtime, hub: Arc<Hub>, token: String, folder: TempDir) -> Self {
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         runtime.spawn(Arc::clone(&hub).serve(listener, async {
@@ -53,6 +66,11 @@ impl Server {
     /// As clients are told.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Where the hub keeps its data.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Runs something on the hub's runtime.
@@ -78,6 +96,10 @@ impl Server {
     }
 }
 
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
@@ -86,7 +108,8 @@ impl Drop for Server {
     }
 }
 
-fn python(environment: &str) -> PathBuf {
+/// The Python of one of the peers' environments.
+pub(crate) fn python(environment: &str) -> PathBuf {
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/sinew-peers");
     let peers = std::env::var_os("SINEW_PEERS").map_or_else(home, PathBuf::from);
     let python = peers.join(environment).join("bin/python");
@@ -96,6 +119,27 @@ fn python(environment: &str) -> PathBuf {
         python.display()
     );
     python
+}
+
+/// Posts JSON as the first administrator; it must succeed.
+pub(crate) fn post(server: &Server, path: &str, body: &str) {
+    let response = ureq::post(format!("{}{path}", server.endpoint()))
+        .header("authorization", format!("Bearer {}", server.token))
+        .header("content-type", "application/json")
+        .send(body)
+        .unwrap();
+    assert!(response.status().is_success(), "{path}: {}", response.status());
+}
+
+/// What the first administrator gets.
+pub(crate) fn get(server: &Server, path: &str) -> String {
+    ureq::get(format!("{}{path}", server.endpoint()))
+        .header("authorization", format!("Bearer {}", server.token))
+        .call()
+        .unwrap()
+        .body_mut()
+        .read_to_string()
+        .unwrap()
 }
 
 /// Runs a script, which must succeed, and returns what it prints.

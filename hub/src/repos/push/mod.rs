@@ -11,13 +11,13 @@ pub(crate) mod pack;
 mod trees;
 
 use super::cards;
-use super::commits::{Pack, PackedBlob, insert_blobs, insert_trees, mark_committed};
+use super::commits::{Pack, PackedBlob, insert_blobs, insert_trees, mark_committed, note_change};
 use super::names::{check_ref_name, is_commit_id};
 use super::refs::{self, Ref};
 use super::{Repo, files};
-use crate::accounts::Caller;
+use crate::accounts::{Caller, quota};
 use crate::audit::{self, Event};
-use crate::db::{Db, from_hex, hex, new_id, now_ms};
+use crate::db::{Db, from_hex, hex, new_id};
 use crate::error::{Error, Result};
 use crate::objects::{Objects, pack_key};
 use commits::PushedCommit;
@@ -59,7 +59,10 @@ pub(crate) async fn push(target: Target<'_>, updates: &[Update], pushed: pack::O
     let commits = new_commits(target, updates, &pushed).await?;
     let checked = check_trees(target, &commits, &pushed).await?;
     check_pointers(target, &checked.pointers).await?;
-    let blobs = checked.blobs.iter().filter_map(|id| Some((*id, *pushed.by_id.get(id)?))).collect();
+    let blobs: HashMap<Id, pack::Stored> =
+        checked.blobs.iter().filter_map(|id| Some((*id, *pushed.by_id.get(id)?))).collect();
+    let bytes = blobs.values().map(|blob| blob.size).sum();
+    quota::check(target.db, &target.repo.owner, bytes).await?;
     let pack = store_blobs(target.objects, Arc::new(pushed), blobs).await?;
     let mut transaction = target.db.write().await?;
     insert_blobs(&mut transaction, &pack).await?;
@@ -72,11 +75,7 @@ pub(crate) async fn push(target: Target<'_>, updates: &[Update], pushed: pack::O
     for update in updates {
         move_ref(&mut transaction, target, update).await?;
     }
-    sqlx::query("UPDATE repos SET modified_ms = $1 WHERE id = $2")
-        .bind(now_ms())
-        .bind(target.repo.id.clone())
-        .execute(&mut *transaction)
-        .await?;
+    note_change(&mut transaction, target.repo, &pack).await?;
     transaction.commit().await?;
     refresh_main(target, updates).await
 }
@@ -198,7 +197,7 @@ fn try_trees(
 /// Large files have to be here before what points to them.
 async fn check_pointers(target: Target<'_>, pointers: &[(String, u64, String)]) -> Result<()> {
     let digests: Vec<String> = pointers.iter().map(|pointer| pointer.0.clone()).collect();
-    let known = files::large(target.db, target.repo, &digests).await?;
+    let known = files::large_to_use(target.db, target.repo, &digests).await?;
     for (sha256, size, path) in pointers {
         match known.get(sha256) {
             Some(large) if large.size == *size => {}
@@ -289,7 +288,8 @@ async fn move_ref(
             ("repo.ref.create", None)
         }
         (Some(old), Some(new)) => {
-            let text = "UPDATE refs SET target = $4, message = '' WHERE repo = $1 AND name = $2 AND target = $3";
+            let text = "UPDATE refs SET target = $4, message = '' WHERE repo = $1 AND name = $2 AND target = $3 \
+                        AND EXISTS (SELECT 1 FROM commits WHERE repo = $1 AND oid = $4)";
             ("repo.push", Some(bound(text, repo, name, old).bind(new.clone())))
         }
         (Some(old), None) => {

@@ -280,7 +280,7 @@ impl<'a> Collector<'a> {
     /// Large files count only when this repository was shown their contents.
     async fn resolve_large(&mut self, repo: &Repo) -> Result<()> {
         let digests: Vec<String> = self.large.iter().map(|large| large.0.clone()).collect();
-        let known = files::large(&self.hub.db, repo, &digests).await?;
+        let known = files::large_to_use(&self.hub.db, repo, &digests).await?;
         for (sha256, file) in std::mem::take(&mut self.large) {
             let large = known.get(&sha256).ok_or_else(|| {
                 Error::bad(format!(
