@@ -44,3 +44,29 @@ fn releases_without_xet() {
         passes_without_xet(environment);
     }
 }
+
+#[test]
+fn hf_auth_login_by_device() {
+    let server = Server::start_with(|options| options.requests_per_window = Some(1000));
+    let ada = sinew_hub::operate::create_user(&server.hub, "ada", Some("correct horse"), false);
+    server.run(ada).unwrap();
+    let printed = output(&mut server.script("hub-240", "login_flow.py"));
+    assert!(printed.contains("passed rate limit"), "{printed}");
+}
+
+/// With the chunk store, which has a certificate check of its own.
+#[test]
+fn releases_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (folder.path().join("hub.pem"), folder.path().join("hub.key"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let tls = sinew_hub::server::Tls { certificate: certificate.clone(), key };
+    let server = Server::start_with(|options| options.tls = Some(tls));
+    let endpoint = server.endpoint().replace("http://127.0.0.1", "https://localhost");
+    let mut script = server.script("hub-133", "flows.py");
+    script.args(["identity", "large_files"]).env("HF_ENDPOINT", endpoint).env("SSL_CERT_FILE", certificate);
+    let printed = output(&mut script);
+    assert!(printed.contains("passed large_files"), "{printed}");
+}

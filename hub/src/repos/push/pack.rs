@@ -398,3 +398,6 @@ impl<R: BufRead> BufRead for Counted<R> {
         self.inner.consume(count);
     }
 }
+
+#[cfg(test)]
+mod tests;
