@@ -229,5 +229,10 @@ pub(crate) async fn link(
     .bind(now_ms())
     .execute(&mut **transaction)
     .await?;
+    // In use from here on, and with it what it leads to.
+    sqlx::query("DELETE FROM gc_marks WHERE kind = 'link' AND id = $1")
+        .bind(format!("{}/{sha256}", repo.id))
+        .execute(&mut **transaction)
+        .await?;
     Ok(done.rows_affected() > 0)
 }

@@ -45,9 +45,19 @@ impl Kind {
     }
 }
 
+/// What is marked, and since when, milliseconds since 1970.
+pub(super) type Marks = HashMap<(Kind, String), i64>;
+
 /// Everything unused.
-#[derive(Debug, Default)]
-pub(super) struct Dead(HashSet<(Kind, String)>);
+#[derive(Debug)]
+pub(super) struct Dead<'a> {
+    unused: HashSet<(Kind, String)>,
+    /// Those of them that something leads to that is unused too, but not for long enough.
+    held: HashSet<(Kind, String)>,
+    marks: &'a Marks,
+    /// What was marked by then is unused for long enough.
+    limit_ms: i64,
+}
 
 type Id = [u8; 20];
 
@@ -66,22 +76,28 @@ struct Live {
     links: HashSet<String>,
 }
 
-impl Dead {
+impl<'a> Dead<'a> {
     pub(super) fn all(&self) -> impl Iterator<Item = &(Kind, String)> {
-        self.0.iter()
+        self.unused.iter()
     }
 
     pub(super) fn has(&self, key: &(Kind, String)) -> bool {
-        self.0.contains(key)
+        self.unused.contains(key)
     }
 
-    pub(super) async fn find(db: &Db) -> Result<Self> {
+    /// Whether it was unused for long enough, and all that leads to it.
+    pub(super) fn is_due(&self, key: &(Kind, String)) -> bool {
+        let is_old = self.marks.get(key).is_some_and(|since| *since <= self.limit_ms);
+        is_old && self.has(key) && !self.held.contains(key)
+    }
+
+    pub(super) async fn find(db: &Db, marks: &'a Marks, limit_ms: i64) -> Result<Self> {
         let mut live = Live::default();
         let repos: Vec<(String,)> = sqlx::query_as("SELECT id FROM repos").fetch_all(db.pool()).await?;
         for (repo,) in repos {
             live.add_repo(db, &repo).await?;
         }
-        let mut dead = Self::default();
+        let mut dead = Self { unused: HashSet::new(), held: HashSet::new(), marks, limit_ms };
         for oid in names(db, "SELECT oid FROM trees").await? {
             dead.add(Kind::Tree, live.trees.contains(&id(&oid)), oid);
         }
@@ -97,39 +113,81 @@ impl Dead {
 
     fn add(&mut self, kind: Kind, is_live: bool, id: String) {
         if !is_live {
-            self.0.insert((kind, id));
+            self.unused.insert((kind, id));
         }
+    }
+
+    /// Adds something that others lead to, and says what that means for what it leads to itself.
+    fn add_led(&mut self, kind: Kind, by: Option<Use>, id: String) -> Option<Use> {
+        let key = (kind, id);
+        match by {
+            Some(Use::Live) => return Some(Use::Live),
+            Some(Use::Held) => {
+                self.held.insert(key.clone());
+            }
+            None => {}
+        }
+        self.unused.insert(key.clone());
+        (!self.is_due(&key)).then_some(Use::Held)
     }
 
     /// Large files are in use by repositories, files of Xet by large files, xorbs by files.
     async fn large(&mut self, db: &Db, live: &Live) -> Result<()> {
-        let mut large = HashSet::new();
+        let mut large = Uses::default();
         for key in names(db, "SELECT repo || '/' || sha256 FROM repo_lfs").await? {
-            let is_live = live.links.contains(&key);
-            if is_live {
-                large.extend(key.split('/').nth(1).map(str::to_owned));
-            }
-            self.add(Kind::Link, is_live, key);
+            let by = live.links.contains(&key).then_some(Use::Live);
+            let sha256 = key.split('/').nth(1).unwrap_or_default().to_owned();
+            large.add(sha256, self.add_led(Kind::Link, by, key));
         }
-        let mut files = HashSet::new();
+        let mut files = Uses::default();
         let rows: Vec<(String, Option<String>)> =
             sqlx::query_as("SELECT sha256, xet FROM lfs_objects").fetch_all(db.pool()).await?;
         for (sha256, xet) in rows {
-            let is_live = large.contains(&sha256);
-            files.extend(xet.filter(|_| is_live));
-            self.add(Kind::Large, is_live, sha256);
+            let by = self.add_led(Kind::Large, large.of(&sha256), sha256);
+            if let Some(xet) = xet {
+                files.add(xet, by);
+            }
         }
+        let mut by_file: HashMap<String, Option<Use>> = HashMap::new();
         for hash in names(db, "SELECT hash FROM xet_files").await? {
-            self.add(Kind::File, files.contains(&hash), hash);
+            let by = self.add_led(Kind::File, files.of(&hash), hash.clone());
+            by_file.insert(hash, by);
         }
+        let mut xorbs = Uses::default();
         let pairs: Vec<(String, String)> =
             sqlx::query_as("SELECT file, xorb FROM file_xorbs").fetch_all(db.pool()).await?;
-        let xorbs: HashSet<String> =
-            pairs.into_iter().filter(|pair| files.contains(&pair.0)).map(|pair| pair.1).collect();
+        for (file, xorb) in pairs {
+            xorbs.add(xorb, by_file.get(&file).copied().flatten());
+        }
         for hash in names(db, "SELECT hash FROM xorbs").await? {
-            self.add(Kind::Xorb, xorbs.contains(&hash), hash);
+            self.add_led(Kind::Xorb, xorbs.of(&hash), hash);
         }
         Ok(())
+    }
+}
+
+/// How something is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Use {
+    /// By something unused that stays for now.
+    Held,
+    Live,
+}
+
+/// The strongest use of each.
+#[derive(Debug, Default)]
+struct Uses(HashMap<String, Use>);
+
+impl Uses {
+    fn add(&mut self, id: String, by: Option<Use>) {
+        if let Some(by) = by {
+            let strongest = self.0.entry(id).or_insert(by);
+            *strongest = by.max(*strongest);
+        }
+    }
+
+    fn of(&self, id: &str) -> Option<Use> {
+        self.0.get(id).copied()
     }
 }
 

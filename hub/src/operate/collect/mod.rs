@@ -7,11 +7,11 @@ use crate::db::{Db, now_ms, parameters};
 use crate::error::{Error, Result};
 use crate::objects::{KINDS, lfs_key, pack_key, xorb_key};
 use crate::server::Hub;
-use dead::Dead;
+use dead::{Dead, Marks};
 pub(crate) use dead::Kind;
 use futures_util::StreamExt;
 use sqlx::{Any, AssertSqlSafe, Transaction};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// Clients refer to xorbs that they have known for up to four weeks; nothing younger than this is removed.
@@ -62,11 +62,10 @@ pub async fn gc(hub: &Hub, options: &GcOptions) -> Result<GcReport> {
         ));
     }
     let age_ms = i64::try_from(options.older_than.as_millis()).unwrap_or(i64::MAX);
-    let dead = Dead::find(&hub.db).await?;
     let since = marks(&hub.db).await?;
-    let limit = now_ms() - age_ms;
-    let is_due = |key: &(Kind, String)| since.get(key).is_some_and(|since| *since <= limit);
-    let due: HashSet<&(Kind, String)> = dead.all().filter(|key| is_due(key)).collect();
+    let limit_ms = now_ms() - age_ms;
+    let dead = Dead::find(&hub.db, &since, limit_ms).await?;
+    let due: HashSet<&(Kind, String)> = dead.all().filter(|key| dead.is_due(key)).collect();
     let mut report = GcReport { unused: dead.all().count() as u64, ..GcReport::default() };
     count(&mut report, due.iter().copied());
     if options.is_dry_run {
@@ -74,7 +73,7 @@ pub async fn gc(hub: &Hub, options: &GcOptions) -> Result<GcReport> {
     }
     mark(&hub.db, &dead, &since).await?;
     if !due.is_empty() {
-        remove(&hub.db, &due).await?;
+        remove(&hub.db, &due, limit_ms).await?;
     }
     sweep(hub, options.older_than, &mut report).await?;
     Ok(report)
@@ -91,8 +90,6 @@ fn count<'a>(report: &mut GcReport, keys: impl Iterator<Item = &'a (Kind, String
     }
 }
 
-type Marks = HashMap<(Kind, String), i64>;
-
 async fn marks(db: &Db) -> Result<Marks> {
     let rows: Vec<(String, String, i64)> =
         sqlx::query_as("SELECT kind, id, since_ms FROM gc_marks").fetch_all(db.pool()).await?;
@@ -101,7 +98,7 @@ async fn marks(db: &Db) -> Result<Marks> {
 }
 
 /// Marks what is unused now and was not before, and takes the marks of everything else away.
-async fn mark(db: &Db, dead: &Dead, known: &Marks) -> Result<()> {
+async fn mark(db: &Db, dead: &Dead<'_>, known: &Marks) -> Result<()> {
     let now = now_ms();
     let mut transaction = db.write().await?;
     for (kind, id) in known.keys().filter(|key| !dead.has(key)) {
@@ -124,12 +121,12 @@ async fn mark(db: &Db, dead: &Dead, known: &Marks) -> Result<()> {
 }
 
 /// Removes rows while nobody else writes. What has come into use meanwhile stays.
-async fn remove(db: &Db, due: &HashSet<&(Kind, String)>) -> Result<()> {
+async fn remove(db: &Db, due: &HashSet<&(Kind, String)>, limit_ms: i64) -> Result<()> {
     let mut transaction = db.exclusive().await?;
-    let dead = Dead::find(db).await?;
     // A mark that is gone: somebody was told of it just now.
     let still = marks(db).await?;
-    let kept = |key: &&&(Kind, String)| dead.has(key) && still.contains_key(**key);
+    let dead = Dead::find(db, &still, limit_ms).await?;
+    let kept = |key: &&&(Kind, String)| dead.is_due(key);
     for kind in Kind::IN_ORDER {
         let ids: Vec<&String> = due.iter().filter(kept).filter(|key| key.0 == kind).map(|key| &key.1).collect();
         for part in ids.chunks(200) {
