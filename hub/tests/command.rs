@@ -6,7 +6,7 @@ mod support;
 use clap::Parser;
 use rand::{RngCore, SeedableRng, rngs::SmallRng};
 use serde_json::Value;
-use sinew_hub::client::Environment;
+use sinew_hub::client::{Environment, HttpOptions, HubClient};
 use sinew_hub::command::{Failure, Hub, Scene};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -225,6 +225,64 @@ fn a_login_is_checked_and_stored() {
     assert_eq!(listed, "dataset admin/new\n");
     let shared = fs::read_to_string(user.path(".cache/huggingface/token")).unwrap();
     assert_eq!(shared, user.token);
+}
+
+#[test]
+fn a_login_on_the_hubs_page_gives_a_token() {
+    let server = Server::start();
+    let password = "correct horse battery";
+    server.run(sinew_hub::operate::create_user(&server.hub, "ada", Some(password), false)).unwrap();
+    let hub = |token| HubClient::new(&server.endpoint(), token, HttpOptions::default()).unwrap();
+    let login = hub(None).begin_login().unwrap().unwrap();
+    assert!(login.verification_uri.starts_with(&server.endpoint()));
+    let body = format!("code={}&name=ada&password={}", login.user_code, password.replace(' ', "+"));
+    let confirmed = ureq::post(format!("{}/login/device", server.endpoint()))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .send(body)
+        .unwrap();
+    assert!(confirmed.status().is_success());
+    let token = hub(None).finish_login(&login).unwrap();
+    assert_eq!(hub(Some(token)).whoami().unwrap().name, "ada");
+}
+
+#[test]
+fn operators_manage_a_hub_that_is_there() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("hub");
+    let options = sinew_hub::server::Options::in_folder(&data);
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let hub = sinew_hub::server::Hub::open(&options).await.unwrap();
+        hub.first_admin("admin").await.unwrap().unwrap();
+    });
+    let user = User {
+        home,
+        endpoint: String::new(),
+        token: String::new(),
+    };
+    let run = |arguments: &[&str]| user.run(&[arguments, &["--data", "~/hub"]].concat());
+    run(&["user", "add", "ada"]).unwrap();
+    run(&["org", "add", "robots", "--admin", "ada"]).unwrap();
+    run(&["org", "member", "robots", "admin", "read"]).unwrap();
+    run(&["user", "set", "ada", "--quota", "2GB"]).unwrap();
+    assert!(run(&["user", "ls"]).unwrap().contains("at most 2.00 GB"));
+    assert_eq!(run(&["org", "ls", "robots"]).unwrap().lines().count(), 2);
+    let token = run(&["token", "add", "ada", "--name", "robot", "--days", "1"]).unwrap();
+    assert!(token.starts_with("hf_"), "{token}");
+    let listed = run(&["token", "ls", "ada"]).unwrap();
+    assert!(listed.contains("robot") && !listed.contains(token.trim()), "{listed}");
+    run(&["token", "revoke", listed.split(' ').next().unwrap()]).unwrap();
+    assert_eq!(run(&["token", "ls", "ada"]).unwrap(), "");
+    assert!(run(&["stats"]).unwrap().contains("users"));
+    assert!(run(&["fsck"]).unwrap().contains("everything is sound"));
+    assert!(run(&["gc", "--dry-run"]).unwrap().contains("would be removed"));
+    let audit = run(&["audit"]).unwrap();
+    assert!(audit.lines().count() >= 4 && audit.contains("user.create"), "{audit}");
+    run(&["backup", "~/backup"]).unwrap();
+    user.run(&["restore", "~/backup", "--data", "~/second"]).unwrap();
+    assert!(user.run(&["user", "ls", "--data", "~/second"]).unwrap().contains("ada"));
+    let failure = run(&["user", "add", "ada"]).unwrap_err();
+    assert!(failure.to_string().contains("is taken") && failure.exit_code() == 2, "{failure}");
+    assert!(run(&["token", "add", "nobody"]).is_err());
 }
 
 #[test]

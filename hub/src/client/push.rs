@@ -176,7 +176,7 @@ impl Push<'_> {
         let mut changing = Vec::new();
         let mut checked_bytes = 0;
         for file in files {
-            match self.read_steadily(file, |content| uploader.add(&file.path, content))? {
+            match self.read_steadily(file, |content| uploader.add_sized(&file.path, file.size, content))? {
                 Some(UploadedFile { sha256, size, .. }) => {
                     let done = Stored { sha256: hex(&sha256), size };
                     stored.insert(file.path.clone(), done);

@@ -329,6 +329,16 @@ pub(super) struct Serve {
     /// The address by which clients know the hub, if it is behind a proxy: https://hub.example.com.
     #[arg(long, value_name = "URL")]
     pub(super) public_url: Option<String>,
+    /// Speak HTTPS with this certificate, a PEM file, the hub's own first.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// The certificate's private key, a PEM file.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(super) tls_key: Option<PathBuf>,
+    /// Requests that one token, or one address without a token, may send in five minutes. Contents of large files
+    /// do not count. Default: no limit.
+    #[arg(long, value_name = "REQUESTS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) rate_limit: Option<u32>,
     /// Name of the administrator that the first start makes.
     #[arg(long, value_name = "NAME", default_value = "admin")]
     pub(super) admin: String,

@@ -71,7 +71,8 @@ pub(super) fn gc(args: &Gc, scene: &mut Scene<'_>) -> Result<(), Failure> {
 
 fn gc_text(report: &GcReport, is_dry_run: bool) -> String {
     format!(
-        "{}: {}, {}, {}, {}, {} with {}",
+        "{} unused; {}: {}, {}, {}, {}, {} with {}",
+        count(report.unused, "thing"),
         if is_dry_run { "would be removed" } else { "removed" },
         count(report.commits, "commit"),
         count(report.git_objects, "git object"),

@@ -3,7 +3,7 @@
 use super::args::{Data, Serve};
 use super::{Failure, Scene};
 use crate::client::Environment;
-use crate::server::{Hub, Options};
+use crate::server::{Hub, Options, Tls};
 use serde_json::json;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -74,6 +74,8 @@ async fn run(args: &Serve, scene: &mut Scene<'_>) -> Result<(), Failure> {
     let listener = listen(args).await?;
     let mut options = args.data.options(&scene.environment)?;
     options.public_url.clone_from(&args.public_url);
+    options.requests_per_window = args.rate_limit;
+    options.tls = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(certificate, key)| Tls { certificate, key });
     let hub = Hub::open(&options).await?;
     let token = hub.first_admin(&args.admin).await?;
     let address = listener.local_addr().map_err(|e| Failure::Failed(format!("cannot listen: {e}")))?;
@@ -102,11 +104,12 @@ async fn listen(args: &Serve) -> Result<TcpListener, Failure> {
 
 /// As clients are to be told.
 fn address_of(args: &Serve, address: SocketAddr) -> String {
+    let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
     match &args.public_url {
         Some(url) => url.trim_end_matches('/').to_owned(),
         // Any address is none that can be asked.
-        None if address.ip().is_unspecified() => format!("http://{}:{}", host_name(), address.port()),
-        None => format!("http://{address}"),
+        None if address.ip().is_unspecified() => format!("{scheme}://{}:{}", host_name(), address.port()),
+        None => format!("{scheme}://{address}"),
     }
 }
 

@@ -18,6 +18,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const READ_BYTES: usize = 1 << 20;
 /// Chunks between two that the store is asked for, as in Xet's own client.
 const CHUNKS_BETWEEN_QUESTIONS: u64 = 256;
+/// Files below this are not worth a question: to send one takes about as long, bytes.
+const ASKED_FROM_BYTES: u64 = 256 << 10;
 /// A shard is sent when it is as large, bytes.
 const SHARD_BYTES: usize = 16 << 20;
 
@@ -127,8 +129,19 @@ impl Uploader {
     ///
     /// # Errors
     /// If it cannot be read, or the upload has failed meanwhile.
-    pub fn add(&mut self, name: &str, mut content: impl Read) -> ClientResult<UploadedFile> {
-        let mut reading = Reading::default();
+    pub fn add(&mut self, name: &str, content: impl Read) -> ClientResult<UploadedFile> {
+        self.add_sized(name, u64::MAX, content)
+    }
+
+    /// The same of a file of about `size` bytes: for a small one the store is not asked what it knows of it.
+    ///
+    /// # Errors
+    /// As [`Uploader::add`].
+    pub fn add_sized(&mut self, name: &str, size: u64, mut content: impl Read) -> ClientResult<UploadedFile> {
+        let mut reading = Reading {
+            asks: self.options.ask_for_chunks && size >= ASKED_FROM_BYTES,
+            ..Reading::default()
+        };
         let mut chunker = Chunker::new();
         let mut sha256 = Sha256::new();
         let mut piece = vec![0; READ_BYTES];
@@ -164,7 +177,7 @@ impl Uploader {
     fn take(&mut self, chunk: &[u8], reading: &mut Reading) -> ClientResult<()> {
         let hash = chunk_hash(chunk);
         let mut place = self.known.find(&hash, chunk.len());
-        if place.is_none() && self.options.ask_for_chunks && reading.may_ask(&hash) {
+        if place.is_none() && reading.may_ask(&hash) {
             self.ask_for(&hash);
             place = self.known.find(&hash, chunk.len());
         }
@@ -296,6 +309,8 @@ struct Reading {
     open: Option<(XorbRef, Term)>,
     /// The hashes of its chunks.
     open_hashes: Vec<Hash>,
+    /// Whether the store is asked at all.
+    asks: bool,
     /// The number of the chunk from which on the store may be asked.
     ask_from: u64,
 }
@@ -304,7 +319,7 @@ impl Reading {
     /// Whether the store should be asked for the next chunk, which is this one.
     fn may_ask(&mut self, chunk: &Hash) -> bool {
         let number = self.tree.chunks();
-        let may = number == 0 || number >= self.ask_from && is_dedup_eligible(chunk);
+        let may = self.asks && (number == 0 || number >= self.ask_from && is_dedup_eligible(chunk));
         if may {
             self.ask_from = number + CHUNKS_BETWEEN_QUESTIONS;
         }
