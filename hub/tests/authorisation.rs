@@ -22,15 +22,26 @@ fn callers(server: &Server) -> Vec<(&'static str, Option<String>)> {
         let boss = user("boss").await;
         let acme = accounts::create_org(db, "acme", &boss).await.unwrap();
         let mut people = Vec::new();
-        for (name, role) in [("reader", Role::Read), ("contributor", Role::Contributor), ("writer", Role::Write)] {
+        for (name, role) in [
+            ("reader", Role::Read),
+            ("contributor", Role::Contributor),
+            ("writer", Role::Write),
+        ] {
             let person = user(name).await;
-            accounts::set_role(db, &acme, &person, Some(role)).await.unwrap();
+            accounts::set_role(db, &acme, &person, Some(role))
+                .await
+                .unwrap();
             people.push(person);
         }
         let outsider = user("outsider").await;
         accounts::create_org(db, "other", &outsider).await.unwrap();
         let token = async |who: &Account, role: TokenRole, expires_ms: Option<i64>| {
-            let new = NewToken { name: "test".to_owned(), role, expires_ms, grants: Vec::new() };
+            let new = NewToken {
+                name: "test".to_owned(),
+                role,
+                expires_ms,
+                grants: Vec::new(),
+            };
             Some(create(db, who, &new).await.unwrap())
         };
         let write = TokenRole::Write;
@@ -41,8 +52,14 @@ fn callers(server: &Server) -> Vec<(&'static str, Option<String>)> {
             ("outsider", token(&outsider, write, None).await),
             ("reader", token(&people[0], write, None).await),
             ("contributor", token(&people[1], write, None).await),
-            ("writer's read token", token(&people[2], TokenRole::Read, None).await),
-            ("writer's grants to nothing", token(&people[2], TokenRole::FineGrained, None).await),
+            (
+                "writer's read token",
+                token(&people[2], TokenRole::Read, None).await,
+            ),
+            (
+                "writer's grants to nothing",
+                token(&people[2], TokenRole::FineGrained, None).await,
+            ),
             ("writer", token(&people[2], write, None).await),
             ("admin", token(&boss, write, None).await),
         ]
@@ -51,13 +68,48 @@ fn callers(server: &Server) -> Vec<(&'static str, Option<String>)> {
 
 /// Requests that name what they want in their bodies or queries: what it is, method, path, body.
 const BODIES: [(&str, &str, &str, &str); 7] = [
-    ("create in another's namespace", "POST", "/api/repos/create", r#"{"name":"acme/mine"}"#),
-    ("delete", "DELETE", "/api/repos/delete", r#"{"name":"acme/victim"}"#),
-    ("move away", "POST", "/api/repos/move", r#"{"fromRepo":"acme/mover","toRepo":"outsider/mover"}"#),
-    ("move in", "POST", "/api/repos/move", r#"{"fromRepo":"outsider/own","toRepo":"acme/own"}"#),
-    ("push", "GET", "/acme/repo/info/refs?service=git-receive-pack", ""),
-    ("upload", "POST", "/acme/repo/info/lfs/objects/batch", r#"{"operation":"upload","objects":[]}"#),
-    ("download", "POST", "/acme/repo/info/lfs/objects/batch", r#"{"operation":"download","objects":[]}"#),
+    (
+        "create in another's namespace",
+        "POST",
+        "/api/repos/create",
+        r#"{"name":"acme/mine"}"#,
+    ),
+    (
+        "delete",
+        "DELETE",
+        "/api/repos/delete",
+        r#"{"name":"acme/victim"}"#,
+    ),
+    (
+        "move away",
+        "POST",
+        "/api/repos/move",
+        r#"{"fromRepo":"acme/mover","toRepo":"outsider/mover"}"#,
+    ),
+    (
+        "move in",
+        "POST",
+        "/api/repos/move",
+        r#"{"fromRepo":"outsider/own","toRepo":"acme/own"}"#,
+    ),
+    (
+        "push",
+        "GET",
+        "/acme/repo/info/refs?service=git-receive-pack",
+        "",
+    ),
+    (
+        "upload",
+        "POST",
+        "/acme/repo/info/lfs/objects/batch",
+        r#"{"operation":"upload","objects":[]}"#,
+    ),
+    (
+        "download",
+        "POST",
+        "/acme/repo/info/lfs/objects/batch",
+        r#"{"operation":"download","objects":[]}"#,
+    ),
 ];
 
 struct Reply {
@@ -67,7 +119,9 @@ struct Reply {
 }
 
 fn call(server: &Server, method: &str, path: &str, token: Option<&str>, body: &str) -> Reply {
-    let config = ureq::Agent::config_builder().http_status_as_error(false).build();
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .build();
     let mut request = ureq::http::Request::builder()
         .method(method)
         .uri(format!("{}{path}", server.endpoint()))
@@ -91,7 +145,12 @@ fn verdict(reply: &Reply) -> String {
     if is_hidden || matches!(reply.status, 401 | 403) {
         return reply.status.to_string();
     }
-    assert!(reply.status < 500 || reply.status == 501, "{} {}", reply.status, reply.body);
+    assert!(
+        reply.status < 500 || reply.status == 501,
+        "{} {}",
+        reply.status,
+        reply.body
+    );
     "in".to_owned()
 }
 
@@ -105,8 +164,13 @@ fn concrete(path: &str) -> String {
         .replace("{prefix}", "default")
         .replace("{repo}", "0")
         .replace("{size}", "1");
-    let filled = ["{file}", "{hash}", "{sha256}"].iter().fold(filled, |path, name| path.replace(name, HASH));
-    assert!(!filled.contains('{'), "{filled}: the test does not know this part");
+    let filled = ["{file}", "{hash}", "{sha256}"]
+        .iter()
+        .fold(filled, |path, name| path.replace(name, HASH));
+    assert!(
+        !filled.contains('{'),
+        "{filled}: the test does not know this part"
+    );
     filled + "?e=1&s=00&r=0-1"
 }
 
@@ -118,9 +182,18 @@ fn xet_tokens(server: &Server, admin: &str, outsider: &str) -> Vec<(&'static str
         Some(body["accessToken"].as_str().unwrap().to_owned())
     };
     vec![
-        ("xet read", token("/api/models/acme/repo/xet-read-token/main", admin)),
-        ("xet write", token("/api/models/acme/repo/xet-write-token/main", admin)),
-        ("xet of another", token("/api/models/outsider/own/xet-write-token/main", outsider)),
+        (
+            "xet read",
+            token("/api/models/acme/repo/xet-read-token/main", admin),
+        ),
+        (
+            "xet write",
+            token("/api/models/acme/repo/xet-write-token/main", admin),
+        ),
+        (
+            "xet of another",
+            token("/api/models/outsider/own/xet-write-token/main", outsider),
+        ),
     ]
 }
 
@@ -128,14 +201,28 @@ fn xet_tokens(server: &Server, admin: &str, outsider: &str) -> Vec<(&'static str
 fn everybody_gets_what_the_table_says() {
     let server = Server::start();
     let mut callers = callers(&server);
-    let token_of = |name: &str| callers.iter().find(|caller| caller.0 == name).unwrap().1.clone().unwrap();
+    let token_of = |name: &str| {
+        callers
+            .iter()
+            .find(|caller| caller.0 == name)
+            .unwrap()
+            .1
+            .clone()
+            .unwrap()
+    };
     let (admin, outsider) = (token_of("admin"), token_of("outsider"));
     for kind in KINDS {
         let body = format!(r#"{{"name":"acme/repo","type":"{kind}","private":true}}"#);
-        assert_eq!(call(&server, "POST", "/api/repos/create", Some(&admin), &body).status, 200);
+        assert_eq!(
+            call(&server, "POST", "/api/repos/create", Some(&admin), &body).status,
+            200
+        );
     }
     let own = r#"{"name":"outsider/own"}"#;
-    assert_eq!(call(&server, "POST", "/api/repos/create", Some(&outsider), own).status, 200);
+    assert_eq!(
+        call(&server, "POST", "/api/repos/create", Some(&outsider), own).status,
+        200
+    );
     callers.extend(xet_tokens(&server, &admin, &outsider));
 
     let names: Vec<&str> = callers.iter().map(|caller| caller.0).collect();
@@ -143,7 +230,15 @@ fn everybody_gets_what_the_table_says() {
     for (method, path, need) in table() {
         let verdicts: Vec<String> = callers
             .iter()
-            .map(|(_, token)| verdict(&call(&server, method.as_str(), &concrete(&path), token.as_deref(), "{}")))
+            .map(|(_, token)| {
+                verdict(&call(
+                    &server,
+                    method.as_str(),
+                    &concrete(&path),
+                    token.as_deref(),
+                    "{}",
+                ))
+            })
             .collect();
         writeln!(found, "{method} {path} [{need}] {}", verdicts.join(" ")).unwrap();
     }

@@ -7,7 +7,10 @@ use support::{Server, output};
 fn passes(environment: &str, version: &str) {
     let server = Server::start();
     let printed = output(&mut server.script(environment, "flows.py"));
-    assert!(printed.contains(&format!("huggingface_hub {version}")), "{printed}");
+    assert!(
+        printed.contains(&format!("huggingface_hub {version}")),
+        "{printed}"
+    );
     assert!(printed.contains("passed strangers"), "{printed}");
 }
 
@@ -62,11 +65,19 @@ fn releases_over_tls() {
     let (certificate, key) = (folder.path().join("hub.pem"), folder.path().join("hub.key"));
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let tls = sinew_hub::server::Tls { certificate: certificate.clone(), key };
+    let tls = sinew_hub::server::Tls {
+        certificate: certificate.clone(),
+        key,
+    };
     let server = Server::start_with(|options| options.tls = Some(tls));
-    let endpoint = server.endpoint().replace("http://127.0.0.1", "https://localhost");
+    let endpoint = server
+        .endpoint()
+        .replace("http://127.0.0.1", "https://localhost");
     let mut script = server.script("hub-133", "flows.py");
-    script.args(["identity", "large_files"]).env("HF_ENDPOINT", endpoint).env("SSL_CERT_FILE", certificate);
+    script
+        .args(["identity", "large_files"])
+        .env("HF_ENDPOINT", endpoint)
+        .env("SSL_CERT_FILE", certificate);
     let printed = output(&mut script);
     assert!(printed.contains("passed large_files"), "{printed}");
 }

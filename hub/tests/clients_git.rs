@@ -20,10 +20,18 @@ impl Git {
         std::fs::create_dir_all(&home).unwrap();
         // git finds git-lfs on the path; the environment is made by scripts/setup.
         let lfs = python("hub-git").with_file_name("");
-        assert!(lfs.join("git-lfs").exists(), "{} has no git-lfs: run scripts/setup interop", lfs.display());
+        assert!(
+            lfs.join("git-lfs").exists(),
+            "{} has no git-lfs: run scripts/setup interop",
+            lfs.display()
+        );
         let path = format!("{}:{}", std::env::var("PATH").unwrap(), lfs.display());
         let git = Self { server, home, path };
-        for (name, value) in [("user.name", "A Tester"), ("user.email", "a@b"), ("init.defaultBranch", "main")] {
+        for (name, value) in [
+            ("user.name", "A Tester"),
+            ("user.email", "a@b"),
+            ("init.defaultBranch", "main"),
+        ] {
             git.ok(Path::new("."), &["config", "--global", name, value]);
         }
         git
@@ -40,7 +48,10 @@ impl Git {
             .env("GIT_CONFIG_NOSYSTEM", "1");
         let output = command.output().expect("git is not installed");
         let said = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
     }
 
     fn ok(&self, folder: impl AsRef<Path>, arguments: &[&str]) -> String {
@@ -56,7 +67,11 @@ impl Git {
     }
 
     fn create(&self, name: &str) -> String {
-        post(&self.server, "/api/repos/create", &format!(r#"{{"name":"{name}","private":true}}"#));
+        post(
+            &self.server,
+            "/api/repos/create",
+            &format!(r#"{{"name":"{name}","private":true}}"#),
+        );
         let endpoint = self.server.endpoint().replace("http://", "");
         format!("http://admin:{}@{endpoint}/admin/{name}", self.server.token)
     }
@@ -83,7 +98,9 @@ fn pushes_come_back_in_a_clone() {
     let url = git.create("round");
     git.ok(".", &["clone", "-q", &url, "one"]);
     git.ok("one", &["lfs", "install", "--local"]);
-    let large: Vec<u8> = (0..3_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let large: Vec<u8> = (0..3_000_000u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
     let lines: String = (0..20_000).map(|n| format!("{n}\n")).collect();
     git.write("one/large.bin", &large);
     git.write("one/deep/er/lines.txt", lines.as_bytes());
@@ -98,10 +115,16 @@ fn pushes_come_back_in_a_clone() {
     git.ok("two", &["lfs", "install", "--local"]);
     git.ok("two", &["lfs", "pull"]);
     assert!(git.read("two/large.bin") == large);
-    assert!(git.read("two/deep/er/lines.txt").ends_with(b"19999\nmore\n"));
+    assert!(
+        git.read("two/deep/er/lines.txt")
+            .ends_with(b"19999\nmore\n")
+    );
     git.ok("two", &["fsck", "--full", "--strict"]);
     let info = support::get(&git.server, "/api/models/admin/round");
-    assert!(info.contains("so101") && info.contains("large.bin"), "{info}");
+    assert!(
+        info.contains("so101") && info.contains("large.bin"),
+        "{info}"
+    );
 }
 
 #[test]
@@ -134,13 +157,20 @@ fn branches_tags_and_merges_move_as_gits_do() {
     git.ok("one", &["checkout", "-q", "-b", "old", "v1"]);
     git.ok("one", &["push", "-q", "origin", "old"]);
     git.ok("one", &["push", "-q", "--delete", "origin", "old", "v1"]);
-    git.refused("one", &["push", "--delete", "origin", "main"], "cannot be deleted");
+    git.refused(
+        "one",
+        &["push", "--delete", "origin", "main"],
+        "cannot be deleted",
+    );
     git.ok("one", &["checkout", "-q", "main"]);
     git.ok("one", &["reset", "-q", "--hard", "HEAD~1"]);
     git.ok("one", &["push", "-q", "--force", "origin", "main"]);
     git.ok(".", &["clone", "-q", &url, "three"]);
     let heads = git.ok("three", &["ls-remote", "origin"]);
-    assert!(heads.contains("refs/heads/side") && !heads.contains("refs/tags/v1"), "{heads}");
+    assert!(
+        heads.contains("refs/heads/side") && !heads.contains("refs/tags/v1"),
+        "{heads}"
+    );
 }
 
 #[test]
@@ -163,15 +193,26 @@ fn what_the_hub_does_not_keep_is_refused() {
     again("Case", "case aside");
     git.write("one/large.txt", &vec![b'x'; 17 << 20]);
     again("A large file without git-lfs", "git-lfs");
-    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 5\n", "0".repeat(64));
+    let pointer = format!(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 5\n",
+        "0".repeat(64)
+    );
     git.write("one/pointer.txt", pointer.as_bytes());
     again("A pointer to nothing", "git lfs push");
     git.ok("one", &["tag", "-a", "-m", "words", "v2"]);
     git.refused("one", &["push", "origin", "v2"], "annotated tags");
-    git.refused("one", &["push", "origin", "main:refs/odd/name"], "no branch, tag or pull request");
+    git.refused(
+        "one",
+        &["push", "origin", "main:refs/odd/name"],
+        "no branch, tag or pull request",
+    );
     // Nothing of it is to be seen.
     let refs = git.ok("one", &["ls-remote", "origin"]);
-    assert_eq!(refs.matches(start.trim()).count(), refs.lines().count(), "{refs}");
+    assert_eq!(
+        refs.matches(start.trim()).count(),
+        refs.lines().count(),
+        "{refs}"
+    );
     // A stranger, and a token that may only read.
     let public = format!("{}/admin/rules", git.server.endpoint());
     git.refused("one", &["push", &public, "main"], "could not read Username");

@@ -17,7 +17,10 @@ fn a_push_that_ends_without_the_internet_can_be_loaded() {
     let mut script = server.script("lerobot", "lerobot_flow.py");
     // No way out, whatever this machine can reach.
     let nowhere = "http://127.0.0.1:9";
-    let script = script.arg("bare").env("HTTPS_PROXY", nowhere).env("NO_PROXY", "127.0.0.1");
+    let script = script
+        .arg("bare")
+        .env("HTTPS_PROXY", nowhere)
+        .env("NO_PROXY", "127.0.0.1");
     let printed = output(script);
     assert!(printed.contains("the push ended early"), "{printed}");
     assert!(printed.contains("passed load"), "{printed}");

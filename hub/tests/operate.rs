@@ -3,10 +3,12 @@
 mod support;
 
 use rand::{RngCore, SeedableRng, rngs::SmallRng};
+use sinew_hub::accounts::{Role, TokenRole};
 use sinew_hub::client::HttpOptions;
 use sinew_hub::client::xet::{Cas, Repository, UploadOptions, UploadedFile, Uploader, read_range};
-use sinew_hub::operate::{self, FsckOptions, FsckReport, GcOptions, GcReport, TokenGrant, TokenRequest};
-use sinew_hub::accounts::{Role, TokenRole};
+use sinew_hub::operate::{
+    self, FsckOptions, FsckReport, GcOptions, GcReport, TokenGrant, TokenRequest,
+};
 use sinew_hub::server::{Hub, Options};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,26 +29,47 @@ fn store(server: &Server, may_write: bool) -> Arc<Cas> {
         id: "admin/one".into(),
         revision: "main".into(),
     };
-    Arc::new(Cas::of_repository(repository, may_write, &HttpOptions::default()))
+    Arc::new(Cas::of_repository(
+        repository,
+        may_write,
+        &HttpOptions::default(),
+    ))
 }
 
 fn lines(values: &[String]) -> String {
     let head = r#"{"key":"header","value":{"summary":"change","description":""}}"#;
-    values.iter().fold(format!("{head}\n"), |text, value| text + value + "\n")
+    values
+        .iter()
+        .fold(format!("{head}\n"), |text, value| text + value + "\n")
 }
 
 fn small(path: &str, base64: &str) -> String {
-    format!(r#"{{"key":"file","value":{{"path":"{path}","content":"{base64}","encoding":"base64"}}}}"#)
+    format!(
+        r#"{{"key":"file","value":{{"path":"{path}","content":"{base64}","encoding":"base64"}}}}"#
+    )
 }
 
 /// A hub with a small and a large file, and the large one.
 fn filled() -> (Server, UploadedFile) {
     let server = Server::start();
-    post(&server, "/api/repos/create", r#"{"name":"one","private":true}"#);
-    let mut uploader = Uploader::new(store(&server, true), UploadOptions::default(), Arc::default()).unwrap();
+    post(
+        &server,
+        "/api/repos/create",
+        r#"{"name":"one","private":true}"#,
+    );
+    let mut uploader = Uploader::new(
+        store(&server, true),
+        UploadOptions::default(),
+        Arc::default(),
+    )
+    .unwrap();
     let file = uploader.add("large", &noise(5_000_000, 3)[..]).unwrap();
     uploader.finish().unwrap();
-    let oid: String = file.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    let oid: String = file
+        .sha256
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let large = format!(
         r#"{{"key":"lfsFile","value":{{"path":"large.bin","algo":"sha256","oid":"{oid}","size":{}}}}}"#,
         file.size
@@ -57,7 +80,13 @@ fn filled() -> (Server, UploadedFile) {
 }
 
 fn fsck(server: &Server) -> FsckReport {
-    server.run(operate::fsck(&server.hub, &FsckOptions::default(), &mut |_| {})).unwrap()
+    server
+        .run(operate::fsck(
+            &server.hub,
+            &FsckOptions::default(),
+            &mut |_| {},
+        ))
+        .unwrap()
 }
 
 /// The only object of a kind that is larger than `least`.
@@ -65,7 +94,11 @@ fn object(folder: &Path, kind: &str, least: u64) -> PathBuf {
     let mut found = Vec::new();
     for head in std::fs::read_dir(folder.join("objects").join(kind)).unwrap() {
         let files = std::fs::read_dir(head.unwrap().path()).unwrap();
-        found.extend(files.map(|file| file.unwrap().path()).filter(|path| path.metadata().unwrap().len() > least));
+        found.extend(
+            files
+                .map(|file| file.unwrap().path())
+                .filter(|path| path.metadata().unwrap().len() > least),
+        );
     }
     assert_eq!(found.len(), 1, "{found:?}");
     found.remove(0)
@@ -76,8 +109,15 @@ fn fsck_finds_every_kind_of_damage() {
     let (server, _) = filled();
     let clean = fsck(&server);
     assert!(clean.problems.is_empty(), "{clean:?}");
-    assert_eq!((clean.refs, clean.commits, clean.xorbs, clean.files), (1, 2, 1, 1), "{clean:?}");
-    assert!(clean.bytes > 10_000_000, "xorbs and files are read: {clean:?}");
+    assert_eq!(
+        (clean.refs, clean.commits, clean.xorbs, clean.files),
+        (1, 2, 1, 1),
+        "{clean:?}"
+    );
+    assert!(
+        clean.bytes > 10_000_000,
+        "xorbs and files are read: {clean:?}"
+    );
     let damage = |path: &Path, what: &str| {
         let sound = std::fs::read(path).unwrap();
         let mut broken = sound.clone();
@@ -85,24 +125,44 @@ fn fsck_finds_every_kind_of_damage() {
         broken[middle] ^= 1;
         std::fs::write(path, &broken).unwrap();
         let report = fsck(&server);
-        assert!(report.problems.iter().any(|problem| problem.what.starts_with(what)), "{report:?}");
+        assert!(
+            report
+                .problems
+                .iter()
+                .any(|problem| problem.what.starts_with(what)),
+            "{report:?}"
+        );
         std::fs::write(path, &sound[..sound.len() - 1]).unwrap();
-        let options = FsckOptions { reads_contents: false };
-        let report = server.run(operate::fsck(&server.hub, &options, &mut |_| {})).unwrap();
-        assert!(report.problems.iter().any(|problem| problem.what.starts_with(what)), "{report:?}");
+        let options = FsckOptions {
+            reads_contents: false,
+        };
+        let report = server
+            .run(operate::fsck(&server.hub, &options, &mut |_| {}))
+            .unwrap();
+        assert!(
+            report
+                .problems
+                .iter()
+                .any(|problem| problem.what.starts_with(what)),
+            "{report:?}"
+        );
         std::fs::write(path, sound).unwrap();
     };
     damage(&object(server.folder(), "xorbs", 0), "xorb ");
     let (folder, pointers) = (server.folder(), 100);
     let pack = std::fs::read_dir(folder.join("objects/packs")).unwrap();
     let packs = pack.flat_map(|head| std::fs::read_dir(head.unwrap().path()).unwrap());
-    let pack = packs.map(|file| file.unwrap().path()).find(|path| path.metadata().unwrap().len() < 2 * pointers);
+    let pack = packs
+        .map(|file| file.unwrap().path())
+        .find(|path| path.metadata().unwrap().len() < 2 * pointers);
     damage(&pack.unwrap(), "blob ");
     assert!(fsck(&server).problems.is_empty());
 }
 
 fn gc(server: &Server) -> GcReport {
-    server.run(operate::gc(&server.hub, &GcOptions::default())).unwrap()
+    server
+        .run(operate::gc(&server.hub, &GcOptions::default()))
+        .unwrap()
 }
 
 /// Thirty-one days pass.
@@ -126,26 +186,48 @@ fn wait(server: &Server) {
 #[test]
 fn gc_removes_only_what_was_unused_for_thirty_days() {
     let (server, file) = filled();
-    let early = GcOptions { older_than: Duration::from_secs(3600), is_dry_run: false };
+    let early = GcOptions {
+        older_than: Duration::from_secs(3600),
+        is_dry_run: false,
+    };
     assert!(server.run(operate::gc(&server.hub, &early)).is_err());
     wait(&server);
     assert_eq!(gc(&server), GcReport::default(), "everything is in use");
     post(&server, "/api/models/admin/one/branch/side", "{}");
     let deleted = r#"{"key":"deletedFile","value":{"path":"large.bin"}}"#.to_owned();
-    post(&server, "/api/models/admin/one/commit/main", &lines(&[deleted]));
+    post(
+        &server,
+        "/api/models/admin/one/commit/main",
+        &lines(&[deleted]),
+    );
     post(&server, "/api/models/admin/one/super-squash/main", "{}");
     wait(&server);
-    assert_eq!(gc(&server).unused, 1, "the commit before the squash; the side branch keeps the file");
-    let gone = ureq::delete(format!("{}/api/models/admin/one/branch/side", server.endpoint()))
-        .header("authorization", format!("Bearer {}", server.token))
-        .call();
+    assert_eq!(
+        gc(&server).unused,
+        1,
+        "the commit before the squash; the side branch keeps the file"
+    );
+    let gone = ureq::delete(format!(
+        "{}/api/models/admin/one/branch/side",
+        server.endpoint()
+    ))
+    .header("authorization", format!("Bearer {}", server.token))
+    .call();
     assert!(gone.is_ok());
     let first = gc(&server);
-    assert!(first.unused > 5 && first.xorbs == 0, "only marked: {first:?}");
+    assert!(
+        first.unused > 5 && first.xorbs == 0,
+        "only marked: {first:?}"
+    );
     assert!(read_range(&store(&server, false), &file.hash, 0..10).is_ok());
     // Somebody uploads the same contents: they are in use again, and are told so.
     wait(&server);
-    let mut uploader = Uploader::new(store(&server, true), UploadOptions::default(), Arc::default()).unwrap();
+    let mut uploader = Uploader::new(
+        store(&server, true),
+        UploadOptions::default(),
+        Arc::default(),
+    )
+    .unwrap();
     uploader.add("large", &noise(5_000_000, 3)[..]).unwrap();
     uploader.finish().unwrap();
     let second = gc(&server);
@@ -156,7 +238,11 @@ fn gc_removes_only_what_was_unused_for_thirty_days() {
     assert_eq!((third.xorbs, third.files), (1, 3), "{third:?}");
     assert!(third.bytes > 5_000_000, "{third:?}");
     let after = fsck(&server);
-    assert_eq!((after.problems.len(), after.xorbs, after.files), (0, 0, 0), "{after:?}");
+    assert_eq!(
+        (after.problems.len(), after.xorbs, after.files),
+        (0, 0, 0),
+        "{after:?}"
+    );
     assert_eq!(gc(&server), GcReport::default());
     assert!(get(&server, "/admin/one/resolve/main/a/hi.txt") == "hi");
 }
@@ -173,20 +259,33 @@ fn a_backup_fills_another_hub() {
     let target = Options::in_folder(&folder.path().join("new"));
     let restored = server.run(operate::restore(&backup, &target)).unwrap();
     assert_eq!(restored.rows, second.rows);
-    let error = server.run(operate::restore(&backup, &target)).unwrap_err().to_string();
+    let error = server
+        .run(operate::restore(&backup, &target))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("has accounts already"), "{error}");
     let hub = server.run(Hub::open(&target)).unwrap();
-    let report = server.run(operate::fsck(&hub, &FsckOptions::default(), &mut |_| {})).unwrap();
+    let report = server
+        .run(operate::fsck(&hub, &FsckOptions::default(), &mut |_| {}))
+        .unwrap();
     assert_eq!(report, fsck(&server));
     // The same token reads the same file at the new place.
     let copy = Server::serve(hub, server.token.clone());
-    assert!(read_range(&store(&copy, false), &file.hash, 0..5_000_000).unwrap() == noise(5_000_000, 3));
+    assert!(
+        read_range(&store(&copy, false), &file.hash, 0..5_000_000).unwrap() == noise(5_000_000, 3)
+    );
     std::fs::write(backup.join("database.jsonl"), "[\"accounts\"]\n").unwrap();
     let third = Options::in_folder(&folder.path().join("third"));
-    let error = server.run(operate::restore(&backup, &third)).unwrap_err().to_string();
+    let error = server
+        .run(operate::restore(&backup, &third))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("not the file that was written"), "{error}");
     std::fs::remove_file(backup.join("backup.json")).unwrap();
-    let error = server.run(operate::restore(&backup, &third)).unwrap_err().to_string();
+    let error = server
+        .run(operate::restore(&backup, &third))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("was not completed"), "{error}");
 }
 
@@ -197,21 +296,48 @@ fn people_and_tokens_are_managed_by_name() {
     server.run(async {
         operate::create_user(hub, "ada", None, false).await.unwrap();
         operate::create_org(hub, "acme", "ada").await.unwrap();
-        assert!(operate::set_member(hub, "acme", "ada", None).await.is_err(), "the last administrator");
-        operate::set_member(hub, "acme", "admin", Some(Role::Admin)).await.unwrap();
-        operate::set_member(hub, "acme", "ada", Some(Role::Read)).await.unwrap();
+        assert!(
+            operate::set_member(hub, "acme", "ada", None).await.is_err(),
+            "the last administrator"
+        );
+        operate::set_member(hub, "acme", "admin", Some(Role::Admin))
+            .await
+            .unwrap();
+        operate::set_member(hub, "acme", "ada", Some(Role::Read))
+            .await
+            .unwrap();
         let members = operate::members(hub, "acme").await.unwrap();
-        assert_eq!(members, [("ada".to_owned(), Role::Read), ("admin".to_owned(), Role::Admin)]);
-        let names: Vec<String> = operate::list_users(hub).await.unwrap().into_iter().map(|user| user.name).collect();
+        assert_eq!(
+            members,
+            [
+                ("ada".to_owned(), Role::Read),
+                ("admin".to_owned(), Role::Admin)
+            ]
+        );
+        let names: Vec<String> = operate::list_users(hub)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|user| user.name)
+            .collect();
         assert_eq!(names, ["ada", "admin"]);
         let grant = |target: &str| TokenRequest {
             name: "robot".to_owned(),
             role: TokenRole::FineGrained,
             expires_ms: None,
-            grants: vec![TokenGrant { target: target.to_owned(), may_write: true }],
+            grants: vec![TokenGrant {
+                target: target.to_owned(),
+                may_write: true,
+            }],
         };
-        assert!(operate::create_token(hub, "ada", &grant("acme/none")).await.is_err());
-        let token = operate::create_token(hub, "ada", &grant("acme")).await.unwrap();
+        assert!(
+            operate::create_token(hub, "ada", &grant("acme/none"))
+                .await
+                .is_err()
+        );
+        let token = operate::create_token(hub, "ada", &grant("acme"))
+            .await
+            .unwrap();
         let listed = operate::list_tokens(hub, Some("ada")).await.unwrap();
         assert_eq!((listed.len(), listed[0].role.as_str()), (1, "fineGrained"));
         operate::revoke_token(hub, &token).await.unwrap();

@@ -5,8 +5,8 @@ pub(crate) mod quota;
 pub(crate) mod rights;
 pub mod tokens;
 
-pub(crate) use rights::{Caller, Right};
 pub(crate) use passwords::hash as hash_password;
+pub(crate) use rights::{Caller, Right};
 pub use tokens::{Grant, NewToken, TokenRole};
 
 use crate::db::{Db, new_id, now_ms};
@@ -210,8 +210,13 @@ pub async fn check_password(db: &Db, name: &str, password: &str) -> Result<Optio
     let hash = row.and_then(|row| row.0);
     // Hashing is slow on purpose and would stall other requests of this thread.
     let password = password.to_owned();
-    let is_right = tokio::task::spawn_blocking(move || passwords::is_right(hash.as_deref(), &password))
-        .await
-        .unwrap_or(false);
-    if is_right { find(db, name).await } else { Ok(None) }
+    let is_right =
+        tokio::task::spawn_blocking(move || passwords::is_right(hash.as_deref(), &password))
+            .await
+            .unwrap_or(false);
+    if is_right {
+        find(db, name).await
+    } else {
+        Ok(None)
+    }
 }

@@ -34,7 +34,11 @@ pub(crate) struct Caller {
 impl Caller {
     /// What the token leaves of a right of its user to a repository or a namespace.
     fn capped(&self, right: Right, targets: &[&str], is_public: bool) -> Right {
-        let floor = if is_public { Right::Read } else { Right::Nothing };
+        let floor = if is_public {
+            Right::Read
+        } else {
+            Right::Nothing
+        };
         let cap = match self.role {
             TokenRole::Write => Right::Admin,
             TokenRole::Read => Right::Read,
@@ -52,7 +56,11 @@ impl Caller {
 
 /// What somebody, or anybody, may do to a repository.
 pub(crate) async fn on_repo(db: &Db, caller: Option<&Caller>, repo: &Repo) -> Result<Right> {
-    let anybody = if repo.is_private { Right::Nothing } else { Right::Read };
+    let anybody = if repo.is_private {
+        Right::Nothing
+    } else {
+        Right::Read
+    };
     let Some(caller) = caller else {
         return Ok(anybody);
     };

@@ -80,7 +80,11 @@ pub async fn create(db: &Db, user: &Account, new: &NewToken) -> Result<String> {
     .execute(&mut *transaction)
     .await?;
     for grant in &new.grants {
-        let level = if grant.may_write { Right::Write } else { Right::Read };
+        let level = if grant.may_write {
+            Right::Write
+        } else {
+            Right::Read
+        };
         sqlx::query("INSERT INTO token_grants (token, target, right_level) VALUES ($1, $2, $3)")
             .bind(id.clone())
             .bind(grant.target.clone())
@@ -179,8 +183,17 @@ async fn grants(db: &Db, token_id: &str) -> Result<Vec<(String, Right)>> {
             .bind(token_id.to_owned())
             .fetch_all(db.pool())
             .await?;
-    let level = |n: i64| if n >= Right::Write as i64 { Right::Write } else { Right::Read };
-    Ok(rows.into_iter().map(|(target, n)| (target, level(n))).collect())
+    let level = |n: i64| {
+        if n >= Right::Write as i64 {
+            Right::Write
+        } else {
+            Right::Read
+        }
+    };
+    Ok(rows
+        .into_iter()
+        .map(|(target, n)| (target, level(n)))
+        .collect())
 }
 
 fn digest(token: &str) -> String {

@@ -22,7 +22,9 @@ pub(crate) async fn note(
     event: Event<'_>,
 ) -> Result<()> {
     let (actor, token) = (&caller.user.name, &caller.token_id);
-    insert(actor, token, event)?.execute(&mut **transaction).await?;
+    insert(actor, token, event)?
+        .execute(&mut **transaction)
+        .await?;
     Ok(())
 }
 
@@ -31,13 +33,17 @@ pub(crate) async fn note_operator(
     transaction: &mut Transaction<'static, Any>,
     event: Event<'_>,
 ) -> Result<()> {
-    insert("operator", "", event)?.execute(&mut **transaction).await?;
+    insert("operator", "", event)?
+        .execute(&mut **transaction)
+        .await?;
     Ok(())
 }
 
 /// Notes an event that changes nothing else.
 pub(crate) async fn note_alone(db: &Db, caller: &Caller, event: Event<'_>) -> Result<()> {
-    insert(&caller.user.name, &caller.token_id, event)?.execute(db.pool()).await?;
+    insert(&caller.user.name, &caller.token_id, event)?
+        .execute(db.pool())
+        .await?;
     Ok(())
 }
 
@@ -50,7 +56,17 @@ pub(crate) async fn note_by(
     detail: &str,
 ) -> Result<()> {
     let detail = detail.to_owned();
-    insert(actor, "", Event { action, target, detail })?.execute(db.pool()).await?;
+    insert(
+        actor,
+        "",
+        Event {
+            action,
+            target,
+            detail,
+        },
+    )?
+    .execute(db.pool())
+    .await?;
     Ok(())
 }
 

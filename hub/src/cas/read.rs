@@ -4,8 +4,8 @@ use super::xorbs::Tables;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::objects::{ByteStream, Objects, xorb_key};
-use crate::xet::shard::Term;
 use crate::xet::XetError;
+use crate::xet::shard::Term;
 use crate::xet::xorb::{Unpacker, XorbTable};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -37,9 +37,16 @@ pub(crate) async fn stream(
     let objects = objects.clone();
     let read = move |piece: Piece| {
         let objects = objects.clone();
-        async move { read_piece(&objects, piece).await.map_err(std::io::Error::other) }
+        async move {
+            read_piece(&objects, piece)
+                .await
+                .map_err(std::io::Error::other)
+        }
     };
-    Ok(futures_util::stream::iter(pieces).map(read).buffered(AHEAD).boxed())
+    Ok(futures_util::stream::iter(pieces)
+        .map(read)
+        .buffered(AHEAD)
+        .boxed())
 }
 
 async fn plan(db: &Db, terms: &[Term], range: Range<u64>) -> Result<Vec<Piece>> {
@@ -105,7 +112,10 @@ async fn read_piece(objects: &Objects, piece: Piece) -> Result<Bytes> {
         .map_err(|error| Error::Damaged(error.to_string()))?
         .map_err(|error| Error::Damaged(format!("{}: {error}; run fsck", piece.key)))?;
     if raw.len() < piece.wanted.end {
-        return Err(Error::Damaged(format!("{} is shorter than its table says", piece.key)));
+        return Err(Error::Damaged(format!(
+            "{} is shorter than its table says",
+            piece.key
+        )));
     }
     Ok(Bytes::from(raw).slice(piece.wanted))
 }

@@ -2,8 +2,8 @@
 //! the SHA-256 that git will know the file by are all recomputed, and a xorb counts only for whoever has shown
 //! that they know its contents.
 
-use super::files::encode_terms;
 use super::dedup::{note_chunk, reachable};
+use super::files::encode_terms;
 use super::read;
 use super::xorbs::Tables;
 use crate::accounts::{Caller, quota};
@@ -67,7 +67,9 @@ pub(crate) async fn register(
 async fn check_quota(target: Target<'_>, checked: &[Checked]) -> Result<()> {
     let digests: Vec<String> = checked.iter().map(|one| one.sha256.clone()).collect();
     let known = crate::repos::files::large(target.db, target.repo, &digests).await?;
-    let new = checked.iter().filter(|one| !known.contains_key(&one.sha256));
+    let new = checked
+        .iter()
+        .filter(|one| !known.contains_key(&one.sha256));
     let bytes = new.fold(0u64, |sum, one| sum.saturating_add(one.file.size()));
     quota::check(target.db, &target.repo.owner, bytes).await
 }
@@ -157,10 +159,15 @@ async fn digest(target: Target<'_>, file: &FileEntry) -> Result<String> {
             hasher.update(&piece);
             hasher
         });
-        hasher = hashed.await.map_err(|error| Error::Damaged(error.to_string()))?;
+        hasher = hashed
+            .await
+            .map_err(|error| Error::Damaged(error.to_string()))?;
     }
     if seen != size {
-        return Err(Error::Damaged(format!("file {} has {seen} bytes, not {size}", file.hash)));
+        return Err(Error::Damaged(format!(
+            "file {} has {seen} bytes, not {size}",
+            file.hash
+        )));
     }
     Ok(hex(&hasher.finalize()))
 }

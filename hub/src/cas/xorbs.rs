@@ -5,10 +5,10 @@ use crate::accounts::Caller;
 use crate::db::{Db, now_ms};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::operate::{Marked, unmark};
 use crate::objects::{Objects, Spool, xorb_key};
-use crate::xet::{Hash, is_dedup_eligible};
+use crate::operate::{Marked, unmark};
 use crate::xet::xorb::{XorbCheck, XorbTable};
+use crate::xet::{Hash, is_dedup_eligible};
 use axum::body::Body;
 use futures_util::StreamExt;
 use lru::LruCache;
@@ -43,7 +43,10 @@ pub(crate) async fn store(
     .execute(&mut *transaction)
     .await?;
     if !is_new && done.rows_affected() > 0 {
-        return Err(Error::refused(503, "the xorb was removed just now; send it again"));
+        return Err(Error::refused(
+            503,
+            "the xorb was removed just now; send it again",
+        ));
     }
     // Whoever sent all of its bytes may refer to it, new or not.
     sqlx::query(
@@ -53,7 +56,11 @@ pub(crate) async fn store(
     .bind(caller.user.id.clone())
     .execute(&mut *transaction)
     .await?;
-    for chunk in table.hashes().iter().filter(|chunk| is_dedup_eligible(chunk)) {
+    for chunk in table
+        .hashes()
+        .iter()
+        .filter(|chunk| is_dedup_eligible(chunk))
+    {
         note_chunk(&mut transaction, &(*chunk, *hash)).await?;
     }
     transaction.commit().await?;
@@ -77,7 +84,8 @@ async fn receive(objects: &Objects, hash: &Hash, body: Body) -> Result<(XorbTabl
         let fed = piece.clone();
         // Unpacking takes milliseconds; other requests of this thread should not wait for it.
         let checked = tokio::task::spawn_blocking(move || check.push(&fed).map(|()| check)).await;
-        check = checked.map_err(|error| Error::Damaged(format!("the check of a xorb: {error}")))??;
+        check =
+            checked.map_err(|error| Error::Damaged(format!("the check of a xorb: {error}")))??;
     }
     let table = check.finish(hash)?;
     Ok((table, spool))

@@ -73,7 +73,9 @@ impl Db {
         if !self.is_sqlite {
             // Beside other writers, but not while `gc` removes what they might be about to refer to.
             let lock = format!("SELECT pg_advisory_xact_lock_shared({GC_LOCK})");
-            sqlx::query(AssertSqlSafe(lock)).execute(&mut *transaction).await?;
+            sqlx::query(AssertSqlSafe(lock))
+                .execute(&mut *transaction)
+                .await?;
         }
         Ok(transaction)
     }
@@ -85,7 +87,9 @@ impl Db {
         }
         let mut transaction = self.pool.begin_with("BEGIN").await?;
         let lock = format!("SELECT pg_advisory_xact_lock({GC_LOCK})");
-        sqlx::query(AssertSqlSafe(lock)).execute(&mut *transaction).await?;
+        sqlx::query(AssertSqlSafe(lock))
+            .execute(&mut *transaction)
+            .await?;
         Ok(transaction)
     }
 
@@ -110,7 +114,10 @@ impl Db {
     ) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         for part in list.chunks(LIST) {
-            let text = format!("{head} ({}) {tail}", parameters(fixed.len() + 1, part.len()));
+            let text = format!(
+                "{head} ({}) {tail}",
+                parameters(fixed.len() + 1, part.len())
+            );
             let mut query = sqlx::query(AssertSqlSafe(text));
             for value in fixed {
                 query = query.bind((*value).to_owned());

@@ -49,7 +49,9 @@ pub(super) async fn migrate(db: &Db) -> Result<()> {
 
 /// The statements of a file, without comments, in the database's own words.
 fn statements(file: &str, is_sqlite: bool) -> Vec<String> {
-    let lines = file.lines().filter(|line| !line.trim_start().starts_with("--"));
+    let lines = file
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("--"));
     let text = lines.collect::<Vec<_>>().join("\n");
     let text = if is_sqlite {
         text.replace(" BYTEA", " BLOB")

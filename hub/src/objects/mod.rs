@@ -64,7 +64,8 @@ impl Objects {
         make_folder(&folder)?;
         make_folder(&spool)?;
         let store = LocalFileSystem::new_with_prefix(&folder)?.with_fsync(true);
-        let folder = std::fs::canonicalize(&folder).map_err(Error::io(format!("open {location}")))?;
+        let folder =
+            std::fs::canonicalize(&folder).map_err(Error::io(format!("open {location}")))?;
         Ok(Self {
             store: Arc::new(store),
             folder: Some(folder),
@@ -151,7 +152,9 @@ impl Objects {
         let listed = |meta: object_store::ObjectMeta| Listed {
             key: meta.location.to_string(),
             size: meta.size,
-            age: SystemTime::now().duration_since(meta.last_modified.into()).unwrap_or_default(),
+            age: SystemTime::now()
+                .duration_since(meta.last_modified.into())
+                .unwrap_or_default(),
         };
         let stream = self.store.list(Some(&Key::from(kind)));
         stream.map(move |meta| Ok(listed(meta?))).boxed()
@@ -185,7 +188,9 @@ impl Objects {
             };
             let result = self.store.get_opts(&Key::from(key), options).await?;
             let stream = result.into_stream();
-            return Ok(stream.map(|piece| piece.map_err(std::io::Error::other)).boxed());
+            return Ok(stream
+                .map(|piece| piece.map_err(std::io::Error::other))
+                .boxed());
         };
         let mut file = tokio::fs::File::open(folder.join(key))
             .await

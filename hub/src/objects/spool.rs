@@ -23,9 +23,12 @@ pub(crate) struct Finished {
 impl Spool {
     pub(super) async fn new(folder: &Path) -> Result<Self> {
         let folder = folder.to_owned();
-        let made = tokio::task::spawn_blocking(move || tempfile::NamedTempFile::new_in(folder)).await;
+        let made =
+            tokio::task::spawn_blocking(move || tempfile::NamedTempFile::new_in(folder)).await;
         let made = made.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        let (file, path) = made.map_err(Error::io("make a file for an upload"))?.into_parts();
+        let (file, path) = made
+            .map_err(Error::io("make a file for an upload"))?
+            .into_parts();
         Ok(Self {
             file: tokio::io::BufWriter::with_capacity(256 * 1024, tokio::fs::File::from_std(file)),
             path,
@@ -55,7 +58,8 @@ impl Spool {
         E: std::fmt::Display + Send,
     {
         while let Some(piece) = body.next().await {
-            let piece = piece.map_err(|error| Error::bad(format!("the upload broke off: {error}")))?;
+            let piece =
+                piece.map_err(|error| Error::bad(format!("the upload broke off: {error}")))?;
             let piece = piece.as_ref();
             if self.size + piece.len() as u64 > limit {
                 return Err(Error::refused(

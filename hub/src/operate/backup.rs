@@ -67,24 +67,39 @@ pub async fn backup(hub: &Hub, folder: &Path) -> Result<BackupReport> {
     let mut writer = Hashed::new(BufWriter::new(file));
     let rows = tables::dump(&hub.db, &mut writer).await?;
     let (sha256, writer) = writer.finish();
-    let file = writer.into_inner().map_err(|error| io(&path)(error.into_error()))?;
+    let file = writer
+        .into_inner()
+        .map_err(|error| io(&path)(error.into_error()))?;
     file.sync_all().map_err(io(&path))?;
     // What the rows lead to was written before them, so it is among the objects now.
     let (objects, copied_bytes) = copy_out(&hub.objects, &folder.join("objects")).await?;
-    let manifest = Manifest { version: VERSION, rows, objects, sha256 };
+    let manifest = Manifest {
+        version: VERSION,
+        rows,
+        objects,
+        sha256,
+    };
     let text = serde_json::to_string_pretty(&manifest)
         .map_err(|error| Error::Damaged(format!("the backup's description: {error}")))?;
     let partial = folder.join("backup.json.partial");
     std::fs::write(&partial, text + "\n").map_err(io(&partial))?;
     std::fs::rename(&partial, manifest_file(folder)).map_err(io(&manifest_file(folder)))?;
-    Ok(BackupReport { rows, objects, copied_bytes })
+    Ok(BackupReport {
+        rows,
+        objects,
+        copied_bytes,
+    })
 }
 
 /// Makes a folder that only its owner may read.
 fn make_private(folder: &Path) -> Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     let io = || Error::io(format!("make {}", folder.display()));
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io())?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(io())?;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(io())
 }
 
@@ -127,8 +142,9 @@ pub async fn restore(folder: &Path, options: &Options) -> Result<BackupReport> {
     check_database(folder, &manifest)?;
     options.make_folder()?;
     let db = Db::open(&options.database).await?;
-    let any: Option<(String,)> =
-        sqlx::query_as("SELECT id FROM accounts LIMIT 1").fetch_optional(db.pool()).await?;
+    let any: Option<(String,)> = sqlx::query_as("SELECT id FROM accounts LIMIT 1")
+        .fetch_optional(db.pool())
+        .await?;
     if any.is_some() {
         return Err(Error::Setup(
             "the hub to be filled has accounts already; restore into an empty one".to_owned(),
@@ -145,11 +161,18 @@ pub async fn restore(folder: &Path, options: &Options) -> Result<BackupReport> {
         return Err(damaged(folder, "rows are missing"));
     }
     db.close().await;
-    Ok(BackupReport { rows, objects: count, copied_bytes })
+    Ok(BackupReport {
+        rows,
+        objects: count,
+        copied_bytes,
+    })
 }
 
 fn damaged(folder: &Path, problem: &str) -> Error {
-    Error::Setup(format!("the backup in {}: {problem}; use another one", folder.display()))
+    Error::Setup(format!(
+        "the backup in {}: {problem}; use another one",
+        folder.display()
+    ))
 }
 
 fn open(path: &Path) -> Result<File> {
@@ -159,13 +182,21 @@ fn open(path: &Path) -> Result<File> {
 fn read_manifest(folder: &Path) -> Result<Manifest> {
     let mut text = String::new();
     let file = File::open(manifest_file(folder));
-    let file = file.map_err(|_| damaged(folder, "it has no backup.json, so it is none, or was not completed"))?;
+    let file = file.map_err(|_| {
+        damaged(
+            folder,
+            "it has no backup.json, so it is none, or was not completed",
+        )
+    })?;
     let done = file.take(64 * 1024).read_to_string(&mut text);
     done.map_err(Error::io("read backup.json"))?;
-    let manifest: Manifest =
-        serde_json::from_str(&text).map_err(|error| damaged(folder, &format!("backup.json: {error}")))?;
+    let manifest: Manifest = serde_json::from_str(&text)
+        .map_err(|error| damaged(folder, &format!("backup.json: {error}")))?;
     if manifest.version != VERSION {
-        return Err(damaged(folder, "it was made by another version of this program"));
+        return Err(damaged(
+            folder,
+            "it was made by another version of this program",
+        ));
     }
     Ok(manifest)
 }
@@ -175,7 +206,10 @@ fn check_database(folder: &Path, manifest: &Manifest) -> Result<()> {
     let mut hasher = Hashed::new(std::io::sink());
     std::io::copy(&mut file, &mut hasher).map_err(Error::io("read the backup"))?;
     if hasher.finish().0 != manifest.sha256 {
-        return Err(damaged(folder, "database.jsonl is not the file that was written"));
+        return Err(damaged(
+            folder,
+            "database.jsonl is not the file that was written",
+        ));
     }
     Ok(())
 }
@@ -196,7 +230,9 @@ async fn copy_in(objects: &Objects, folder: &Path) -> Result<(u64, u64)> {
     let (mut count, mut bytes) = (0, 0);
     for kind in KINDS {
         for (key, path) in files(folder, kind)? {
-            let size = std::fs::metadata(&path).map_err(Error::io(format!("read {}", path.display())))?.len();
+            let size = std::fs::metadata(&path)
+                .map_err(Error::io(format!("read {}", path.display())))?
+                .len();
             count += 1;
             if objects.size(&key).await? == Some(size) {
                 continue;
@@ -204,7 +240,13 @@ async fn copy_in(objects: &Objects, folder: &Path) -> Result<(u64, u64)> {
             let mut spool = objects.spool().await?;
             let file = tokio::fs::File::open(&path).await;
             let file = file.map_err(Error::io(format!("read {}", path.display())))?;
-            spool.fill(tokio_util::io::ReaderStream::with_capacity(file, 256 * 1024), size, |_| {}).await?;
+            spool
+                .fill(
+                    tokio_util::io::ReaderStream::with_capacity(file, 256 * 1024),
+                    size,
+                    |_| {},
+                )
+                .await?;
             objects.put_spool(&key, spool).await?;
             bytes += size;
         }
@@ -217,7 +259,10 @@ fn files(folder: &Path, kind: &str) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for head in names(&folder.join(kind))? {
         for name in names(&folder.join(kind).join(&head))? {
-            if name.starts_with(&head) && from_hex(&head).is_some() && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            if name.starts_with(&head)
+                && from_hex(&head).is_some()
+                && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+            {
                 let path = folder.join(kind).join(&head).join(&name);
                 found.push((format!("{kind}/{head}/{name}"), path));
             }
@@ -247,7 +292,10 @@ struct Hashed<W> {
 
 impl<W: Write> Hashed<W> {
     fn new(inner: W) -> Self {
-        Self { inner, hasher: Sha256::new() }
+        Self {
+            inner,
+            hasher: Sha256::new(),
+        }
     }
 
     fn finish(self) -> (String, W) {

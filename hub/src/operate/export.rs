@@ -21,7 +21,11 @@ pub struct AuditFilter {
 ///
 /// # Errors
 /// When the database fails or `to` cannot be written.
-pub async fn export_audit(hub: &Hub, filter: &AuditFilter, to: &mut (dyn Write + Send)) -> Result<u64> {
+pub async fn export_audit(
+    hub: &Hub,
+    filter: &AuditFilter,
+    to: &mut (dyn Write + Send),
+) -> Result<u64> {
     let mut rows = sqlx::query(
         "SELECT id, at_ms, actor, token, action, target, detail FROM audit \
          WHERE at_ms >= $1 AND at_ms < $2 ORDER BY at_ms, id",

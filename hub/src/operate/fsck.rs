@@ -25,7 +25,9 @@ pub struct FsckOptions {
 
 impl Default for FsckOptions {
     fn default() -> Self {
-        Self { reads_contents: true }
+        Self {
+            reads_contents: true,
+        }
     }
 }
 
@@ -98,7 +100,9 @@ struct Check<'a> {
 }
 
 fn id(oid: &str) -> Id {
-    from_hex(oid).and_then(|bytes| bytes.try_into().ok()).unwrap_or_default()
+    from_hex(oid)
+        .and_then(|bytes| bytes.try_into().ok())
+        .unwrap_or_default()
 }
 
 fn size(row: &Row, column: &str) -> Result<u64> {
@@ -129,12 +133,22 @@ impl<'a> Check<'a> {
                 here = (pack.clone(), self.hub.objects.size(&pack_key(&pack)).await?);
             }
             if here.1.is_none_or(|end| start + len > end) {
-                self.problem(format!("blob {oid}"), format!("the pack {pack} is missing or too short"));
+                self.problem(
+                    format!("blob {oid}"),
+                    format!("the pack {pack} is missing or too short"),
+                );
             } else if self.reads {
-                let content = self.hub.objects.read(&pack_key(&pack), start..start + len).await?;
+                let content = self
+                    .hub
+                    .objects
+                    .read(&pack_key(&pack), start..start + len)
+                    .await?;
                 self.report.bytes += len;
                 if object_id("blob", &content) != oid {
-                    self.problem(format!("blob {oid}"), format!("its bytes in the pack {pack} are others"));
+                    self.problem(
+                        format!("blob {oid}"),
+                        format!("its bytes in the pack {pack} are others"),
+                    );
                 }
             }
         }
@@ -167,7 +181,10 @@ impl<'a> Check<'a> {
                     }
                 };
                 if !is_right {
-                    let message = format!("{:?} is missing or has another size: {}", entry.name, entry.oid);
+                    let message = format!(
+                        "{:?} is missing or has another size: {}",
+                        entry.name, entry.oid
+                    );
                     self.problem(format!("tree {oid}"), message);
                 }
             }
@@ -178,14 +195,17 @@ impl<'a> Check<'a> {
     async fn commits(&mut self) -> Result<()> {
         let mut known: HashSet<(String, Id)> = HashSet::new();
         let mut parents: Vec<(String, String, String)> = Vec::new();
-        let mut rows = sqlx::query("SELECT repo, oid, tree, parent, raw FROM commits").fetch(self.db().pool());
+        let mut rows =
+            sqlx::query("SELECT repo, oid, tree, parent, raw FROM commits").fetch(self.db().pool());
         while let Some(row) = rows.try_next().await? {
             let (repo, oid): (String, String) = (row.try_get("repo")?, row.try_get("oid")?);
             let (tree, raw): (String, Vec<u8>) = (row.try_get("tree")?, row.try_get("raw")?);
             let parent: Option<String> = row.try_get("parent")?;
             self.report.commits += 1;
             let what = || format!("commit {oid} of repository {repo}");
-            if object_id("commit", &raw) != oid || !raw.starts_with(format!("tree {tree}\n").as_bytes()) {
+            if object_id("commit", &raw) != oid
+                || !raw.starts_with(format!("tree {tree}\n").as_bytes())
+            {
                 self.problem(what(), "its bytes are others");
             }
             if !self.trees.contains(&id(&tree)) {
@@ -198,15 +218,23 @@ impl<'a> Check<'a> {
         }
         for (repo, oid, parent) in parents {
             if !known.contains(&(repo.clone(), id(&parent))) {
-                self.problem(format!("commit {oid} of repository {repo}"), format!("its parent {parent} is missing"));
+                self.problem(
+                    format!("commit {oid} of repository {repo}"),
+                    format!("its parent {parent} is missing"),
+                );
             }
         }
         let refs: Vec<(String, String, String)> =
-            sqlx::query_as("SELECT repo, name, target FROM refs").fetch_all(self.db().pool()).await?;
+            sqlx::query_as("SELECT repo, name, target FROM refs")
+                .fetch_all(self.db().pool())
+                .await?;
         for (repo, name, target) in refs {
             self.report.refs += 1;
             if !known.contains(&(repo.clone(), id(&target))) {
-                self.problem(format!("{name} of repository {repo}"), format!("its commit {target} is missing"));
+                self.problem(
+                    format!("{name} of repository {repo}"),
+                    format!("its commit {target} is missing"),
+                );
             }
         }
         Ok(())
@@ -264,11 +292,16 @@ impl<'a> Check<'a> {
         .fetch_all(self.db().pool())
         .await?;
         for (repo, sha256) in lost {
-            self.problem(format!("large file {sha256} of repository {repo}"), "it is missing");
+            self.problem(
+                format!("large file {sha256} of repository {repo}"),
+                "it is missing",
+            );
         }
-        let mut rows = sqlx::query("SELECT sha256, size, xet, is_stored FROM lfs_objects").fetch(self.db().pool());
+        let mut rows = sqlx::query("SELECT sha256, size, xet, is_stored FROM lfs_objects")
+            .fetch(self.db().pool());
         while let Some(row) = rows.try_next().await? {
-            let (sha256, xet): (String, Option<String>) = (row.try_get("sha256")?, row.try_get("xet")?);
+            let (sha256, xet): (String, Option<String>) =
+                (row.try_get("sha256")?, row.try_get("xet")?);
             let len = size(&row, "size")?;
             self.report.files += 1;
             let is_stored = row.try_get::<i64, _>("is_stored")? != 0;
@@ -316,7 +349,10 @@ impl<'a> Check<'a> {
                 Err(error) => return Err(error),
             };
             let Some(chunks) = table.as_ref().and_then(|table| table.chunks(term.chunks())) else {
-                return Ok(Some(format!("the xorb {} or its chunks are missing", term.xorb)));
+                return Ok(Some(format!(
+                    "the xorb {} or its chunks are missing",
+                    term.xorb
+                )));
             };
             for (hash, len) in chunks {
                 tree.push(hash, len);

@@ -13,8 +13,8 @@ mod stats;
 mod tables;
 
 pub use backup::{BackupReport, backup, restore};
-pub(crate) use collect::{Kind as Marked, unmark};
 pub use collect::{GcOptions, GcReport, KEPT_AT_LEAST, gc};
+pub(crate) use collect::{Kind as Marked, unmark};
 pub use export::{AuditFilter, export_audit};
 pub use fsck::{FsckOptions, FsckReport, Problem, fsck};
 pub use people::{

@@ -150,7 +150,9 @@ pub async fn set_site_admin(hub: &Hub, name: &str, is_site_admin: bool) -> Resul
 }
 
 async fn update_flag(hub: &Hub, name: &str, column: &'static str, value: bool) -> Result<()> {
-    let text = AssertSqlSafe(format!("UPDATE accounts SET {column} = $1 WHERE folded = $2"));
+    let text = AssertSqlSafe(format!(
+        "UPDATE accounts SET {column} = $1 WHERE folded = $2"
+    ));
     let done = sqlx::query(text)
         .bind(i64::from(value))
         .bind(repos::names::fold(name))
@@ -194,7 +196,13 @@ pub async fn find_account(hub: &Hub, name: &str) -> Result<Account> {
 pub async fn create_org(hub: &Hub, name: &str, admin: &str) -> Result<Account> {
     let admin = user(&hub.db, admin).await?;
     let org = accounts::create_org(&hub.db, name, &admin).await?;
-    note(hub, "org.create", &org.name, format!("admin={}", admin.name)).await?;
+    note(
+        hub,
+        "org.create",
+        &org.name,
+        format!("admin={}", admin.name),
+    )
+    .await?;
     Ok(org)
 }
 
@@ -240,14 +248,20 @@ pub async fn members(hub: &Hub, org: &str) -> Result<Vec<(String, Role)>> {
 /// # Errors
 /// When there is no such organisation or user, or nobody would administer the organisation any more.
 pub async fn set_member(hub: &Hub, org: &str, name: &str, role: Option<Role>) -> Result<()> {
-    let (organisation, member) = (organisation(&hub.db, org).await?, user(&hub.db, name).await?);
+    let (organisation, member) = (
+        organisation(&hub.db, org).await?,
+        user(&hub.db, name).await?,
+    );
     let admins = members(hub, org).await?;
     let mut admins = admins.iter().filter(|(_, role)| *role == Role::Admin);
     let is_last = admins.clone().count() == 1 && admins.any(|(admin, _)| *admin == member.name);
     if is_last && role != Some(Role::Admin) {
         return Err(Error::refused(
             409,
-            format!("{} is the last administrator of {org}; make another one first", member.name),
+            format!(
+                "{} is the last administrator of {org}; make another one first",
+                member.name
+            ),
         ));
     }
     accounts::set_role(&hub.db, &organisation, &member, role).await?;
@@ -263,7 +277,9 @@ pub async fn set_member(hub: &Hub, org: &str, name: &str, role: Option<Role>) ->
 pub async fn create_token(hub: &Hub, user: &str, request: &TokenRequest) -> Result<String> {
     let user = self::user(&hub.db, user).await?;
     if request.role != TokenRole::FineGrained && !request.grants.is_empty() {
-        return Err(Error::bad("only fine-grained tokens have grants; choose that role"));
+        return Err(Error::bad(
+            "only fine-grained tokens have grants; choose that role",
+        ));
     }
     let mut grants = Vec::new();
     for grant in &request.grants {
@@ -290,7 +306,9 @@ async fn target(db: &Db, text: &str) -> Result<String> {
     let (kind, namespace, name) = match parts[..] {
         [account] => {
             let account = accounts::find(db, account).await?;
-            return account.map(|account| account.id).ok_or_else(|| unknown("namespace", text));
+            return account
+                .map(|account| account.id)
+                .ok_or_else(|| unknown("namespace", text));
         }
         [namespace, name] => (Some(Kind::Model), namespace, name),
         [kind, namespace, name] => (Kind::parse(kind), namespace, name),
@@ -302,7 +320,8 @@ async fn target(db: &Db, text: &str) -> Result<String> {
         ))
     })?;
     let repo = repos::find(db, kind, namespace, name).await?;
-    repo.map(|repo| repo.id).ok_or_else(|| unknown("repository", text))
+    repo.map(|repo| repo.id)
+        .ok_or_else(|| unknown("repository", text))
 }
 
 /// Tokens of one user, or all, oldest first.
@@ -316,8 +335,10 @@ pub async fn list_tokens(hub: &Hub, user: Option<&str>) -> Result<Vec<TokenLine>
         Some(name) => self::user(&hub.db, name).await?.id,
         None => String::new(),
     };
-    let rows: Vec<(String, String, String, String, i64, Option<i64>)> =
-        sqlx::query_as(text).bind(account).fetch_all(hub.db.pool()).await?;
+    let rows: Vec<(String, String, String, String, i64, Option<i64>)> = sqlx::query_as(text)
+        .bind(account)
+        .fetch_all(hub.db.pool())
+        .await?;
     let line = |row: (String, String, String, String, i64, Option<i64>)| TokenLine {
         id: row.0,
         user: row.1,
@@ -344,20 +365,31 @@ pub async fn revoke_token(hub: &Hub, id_or_token: &str) -> Result<()> {
         done.rows_affected() > 0
     };
     if !is_revoked {
-        return Err(Error::refused(404, "there is no such token; list them to see their ids"));
+        return Err(Error::refused(
+            404,
+            "there is no such token; list them to see their ids",
+        ));
     }
-    let shown = if id_or_token.starts_with("hf_") { "by itself" } else { id_or_token };
+    let shown = if id_or_token.starts_with("hf_") {
+        "by itself"
+    } else {
+        id_or_token
+    };
     note(hub, "token.revoke", shown, String::new()).await
 }
 
 async fn user(db: &Db, name: &str) -> Result<Account> {
     let account = accounts::find(db, name).await?;
-    account.filter(|account| !account.is_org).ok_or_else(|| unknown("user", name))
+    account
+        .filter(|account| !account.is_org)
+        .ok_or_else(|| unknown("user", name))
 }
 
 async fn organisation(db: &Db, name: &str) -> Result<Account> {
     let account = accounts::find(db, name).await?;
-    account.filter(|account| account.is_org).ok_or_else(|| unknown("organisation", name))
+    account
+        .filter(|account| account.is_org)
+        .ok_or_else(|| unknown("organisation", name))
 }
 
 fn unknown(what: &str, name: &str) -> Error {
@@ -366,7 +398,11 @@ fn unknown(what: &str, name: &str) -> Error {
 
 async fn note(hub: &Hub, action: &'static str, target: &str, detail: String) -> Result<()> {
     let mut transaction = db::Db::write(&hub.db).await?;
-    let event = Event { action, target, detail };
+    let event = Event {
+        action,
+        target,
+        detail,
+    };
     audit::note_operator(&mut transaction, event).await?;
     transaction.commit().await?;
     Ok(())

@@ -46,12 +46,16 @@ pub async fn stats(hub: &Hub) -> Result<Stats> {
     Ok(Stats {
         users: count("SELECT COUNT(*) FROM accounts WHERE kind = 'user'").await?,
         orgs: count("SELECT COUNT(*) FROM accounts WHERE kind = 'org'").await?,
-        repos: repos.into_iter().map(|(kind, n)| (kind, u64::try_from(n).unwrap_or(0))).collect(),
+        repos: repos
+            .into_iter()
+            .map(|(kind, n)| (kind, u64::try_from(n).unwrap_or(0)))
+            .collect(),
         commits: count("SELECT COUNT(*) FROM commits").await?,
         blobs: count("SELECT COUNT(*) FROM blobs").await?,
         blob_bytes: count("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM blobs").await?,
         large_files: count("SELECT COUNT(*) FROM lfs_objects").await?,
-        large_bytes: count("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM lfs_objects").await?,
+        large_bytes: count("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM lfs_objects")
+            .await?,
         xorbs: count("SELECT COUNT(*) FROM xorbs").await?,
         xorb_bytes: count("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM xorbs").await?,
         plain_bytes: count(

@@ -16,38 +16,89 @@ pub(super) struct Table {
 
 /// All tables but those that only hold what is under way, in the order in which they refer to each other.
 pub(super) const TABLES: [Table; 19] = [
-    Table { name: "settings", columns: "name:t value:t" },
+    Table {
+        name: "settings",
+        columns: "name:t value:t",
+    },
     Table {
         name: "accounts",
         columns: "id:t name:t folded:t kind:t full_name:t email:t password:t is_site_admin:i is_disabled:i created_ms:i quota:i",
     },
-    Table { name: "members", columns: "org:t account:t role:t" },
-    Table { name: "tokens", columns: "id:t account:t digest:t name:t role:t expires_ms:i created_ms:i" },
-    Table { name: "token_grants", columns: "token:t target:t right_level:i" },
+    Table {
+        name: "members",
+        columns: "org:t account:t role:t",
+    },
+    Table {
+        name: "tokens",
+        columns: "id:t account:t digest:t name:t role:t expires_ms:i created_ms:i",
+    },
+    Table {
+        name: "token_grants",
+        columns: "token:t target:t right_level:i",
+    },
     Table {
         name: "repos",
         columns: "id:t kind:t owner:t namespace:t name:t folded:t created_by:t is_private:i gated:t downloads:i likes:i \
                   created_ms:i modified_ms:i card:t tags:t sdk:t git_bytes:i",
     },
-    Table { name: "moved", columns: "kind:t folded:t repo:t" },
-    Table { name: "repo_tags", columns: "repo:t tag:t" },
+    Table {
+        name: "moved",
+        columns: "kind:t folded:t repo:t",
+    },
+    Table {
+        name: "repo_tags",
+        columns: "repo:t tag:t",
+    },
     Table {
         name: "commits",
         columns: "repo:t oid:t tree:t parent:t author:t title:t message:t date_s:i raw:b request:t",
     },
-    Table { name: "refs", columns: "repo:t name:t target:t message:t" },
-    Table { name: "trees", columns: "oid:t raw:b facts:b" },
-    Table { name: "blobs", columns: "oid:t size:i pack:t start:i" },
-    Table { name: "lfs_objects", columns: "sha256:t size:i xet:t is_stored:i created_ms:i" },
-    Table { name: "repo_lfs", columns: "repo:t sha256:t is_committed:i created_ms:i" },
-    Table { name: "xorbs", columns: "hash:t size:i chunks:b created_ms:i" },
-    Table { name: "xorb_owners", columns: "xorb:t account:t" },
-    Table { name: "dedup_chunks", columns: "chunk:t xorb:t" },
-    Table { name: "xet_files", columns: "hash:t size:i sha256:t terms:b created_ms:i" },
-    Table { name: "file_xorbs", columns: "file:t xorb:t" },
+    Table {
+        name: "refs",
+        columns: "repo:t name:t target:t message:t",
+    },
+    Table {
+        name: "trees",
+        columns: "oid:t raw:b facts:b",
+    },
+    Table {
+        name: "blobs",
+        columns: "oid:t size:i pack:t start:i",
+    },
+    Table {
+        name: "lfs_objects",
+        columns: "sha256:t size:i xet:t is_stored:i created_ms:i",
+    },
+    Table {
+        name: "repo_lfs",
+        columns: "repo:t sha256:t is_committed:i created_ms:i",
+    },
+    Table {
+        name: "xorbs",
+        columns: "hash:t size:i chunks:b created_ms:i",
+    },
+    Table {
+        name: "xorb_owners",
+        columns: "xorb:t account:t",
+    },
+    Table {
+        name: "dedup_chunks",
+        columns: "chunk:t xorb:t",
+    },
+    Table {
+        name: "xet_files",
+        columns: "hash:t size:i sha256:t terms:b created_ms:i",
+    },
+    Table {
+        name: "file_xorbs",
+        columns: "file:t xorb:t",
+    },
 ];
 /// The audit log comes with them, under its own name, since it is long.
-const AUDIT: Table = Table { name: "audit", columns: "id:t at_ms:i actor:t token:t action:t target:t detail:t" };
+const AUDIT: Table = Table {
+    name: "audit",
+    columns: "id:t at_ms:i actor:t token:t action:t target:t detail:t",
+};
 
 fn all() -> impl Iterator<Item = &'static Table> {
     TABLES.iter().chain(std::iter::once(&AUDIT))
@@ -55,7 +106,9 @@ fn all() -> impl Iterator<Item = &'static Table> {
 
 impl Table {
     fn columns(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        self.columns.split_whitespace().filter_map(|column| column.split_once(':'))
+        self.columns
+            .split_whitespace()
+            .filter_map(|column| column.split_once(':'))
     }
 
     fn names(&self) -> String {
@@ -102,7 +155,11 @@ pub(super) struct Line {
 
 /// Reads a line.
 pub(super) fn parse(line: &[u8]) -> Result<Line> {
-    let bad = || Error::Setup("the backup's database.jsonl has a line that is no row; use another backup".to_owned());
+    let bad = || {
+        Error::Setup(
+            "the backup's database.jsonl has a line that is no row; use another backup".to_owned(),
+        )
+    };
     let mut values: Vec<Value> = serde_json::from_slice(line).map_err(|_| bad())?;
     if values.is_empty() {
         return Err(bad());
@@ -112,25 +169,34 @@ pub(super) fn parse(line: &[u8]) -> Result<Line> {
     let (index, table) = found.ok_or_else(bad)?;
     let fits = |(value, (_, kind)): (&Value, (&str, &str))| match kind {
         "i" => value.is_null() || value.is_i64(),
-        "b" => value["hex"].as_str().is_some_and(|text| from_hex(text).is_some()),
+        "b" => value["hex"]
+            .as_str()
+            .is_some_and(|text| from_hex(text).is_some()),
         _ => value.is_null() || value.is_string(),
     };
     let is_whole = values.len() == table.columns().count();
     if !is_whole || !values.iter().zip(table.columns()).all(fits) {
         return Err(bad());
     }
-    Ok(Line { table: index, values })
+    Ok(Line {
+        table: index,
+        values,
+    })
 }
 
 /// Writes rows into an empty database, all or none.
 pub(super) async fn fill(db: &Db, lines: impl Iterator<Item = Result<Line>>) -> Result<u64> {
     let mut transaction = db.write().await?;
     // A new database has a signing key; that of the backup takes its place.
-    sqlx::query("DELETE FROM settings").execute(&mut *transaction).await?;
+    sqlx::query("DELETE FROM settings")
+        .execute(&mut *transaction)
+        .await?;
     let mut count = 0;
     for line in lines {
         let line = line?;
-        let Some(table) = all().nth(line.table) else { continue };
+        let Some(table) = all().nth(line.table) else {
+            continue;
+        };
         let text = format!(
             "INSERT INTO {} ({}) VALUES ({})",
             table.name,
@@ -162,7 +228,10 @@ mod tests {
     #[tokio::test]
     async fn every_column_is_in_a_backup() {
         let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}?mode=rwc", folder.path().join("hub.db").display());
+        let url = format!(
+            "sqlite://{}?mode=rwc",
+            folder.path().join("hub.db").display()
+        );
         let db = Db::open(&url).await.unwrap();
         let rows: Vec<(String, String)> = sqlx::query_as(
             "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table'",
@@ -178,7 +247,8 @@ mod tests {
             there.remove(passing).unwrap();
         }
         for table in all() {
-            let mut columns: Vec<String> = table.columns().map(|column| column.0.to_owned()).collect();
+            let mut columns: Vec<String> =
+                table.columns().map(|column| column.0.to_owned()).collect();
             let mut expected = there.remove(table.name).unwrap();
             columns.sort();
             expected.sort();

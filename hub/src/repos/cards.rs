@@ -14,7 +14,9 @@ use std::collections::BTreeSet;
 pub(crate) fn front_matter(text: &str) -> Option<&str> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let rest = text.strip_prefix("---")?;
-    let rest = rest.strip_prefix("\r\n").or_else(|| rest.strip_prefix('\n'))?;
+    let rest = rest
+        .strip_prefix("\r\n")
+        .or_else(|| rest.strip_prefix('\n'))?;
     let mut at = 0;
     for line in rest.split_inclusive('\n') {
         if line.trim_end() == "---" {
@@ -49,7 +51,14 @@ pub(crate) fn parse(text: &str) -> std::result::Result<Map<String, Value>, Strin
 
 /// Facets whose values become tags `facet:value`, and those that become tags by themselves.
 const PREFIXED: [&str; 8] = [
-    "license", "language", "task_categories", "task_ids", "size_categories", "annotations_creators", "base_model", "datasets",
+    "license",
+    "language",
+    "task_categories",
+    "task_ids",
+    "size_categories",
+    "annotations_creators",
+    "base_model",
+    "datasets",
 ];
 const PLAIN: [&str; 3] = ["tags", "library_name", "pipeline_tag"];
 
@@ -69,7 +78,10 @@ pub(crate) fn tags(card: &Map<String, Value>) -> BTreeSet<String> {
         };
         add(&mut tags, prefix, value);
     }
-    tags.into_iter().filter(|tag| tag.len() <= 200).take(200).collect()
+    tags.into_iter()
+        .filter(|tag| tag.len() <= 200)
+        .take(200)
+        .collect()
 }
 
 fn add(tags: &mut BTreeSet<String>, prefix: &str, value: &Value) {
@@ -87,7 +99,12 @@ fn add(tags: &mut BTreeSet<String>, prefix: &str, value: &Value) {
 }
 
 /// Reads a small file of a commit; nothing when it is missing, too large or no text.
-async fn text_at(db: &Db, objects: &Objects, commit: &Commit, path: &str) -> Result<Option<String>> {
+async fn text_at(
+    db: &Db,
+    objects: &Objects,
+    commit: &Commit,
+    path: &str,
+) -> Result<Option<String>> {
     let Some(entry) = trees::find(db, &commit.tree, path).await? else {
         return Ok(None);
     };
@@ -108,7 +125,9 @@ pub(crate) async fn refresh(
     commit: &Commit,
 ) -> Result<()> {
     let readme = text_at(db, objects, commit, "README.md").await?;
-    let card = readme.and_then(|text| parse(&text).ok()).unwrap_or_default();
+    let card = readme
+        .and_then(|text| parse(&text).ok())
+        .unwrap_or_default();
     let mut tags = tags(&card);
     let info = text_at(db, objects, commit, "meta/info.json").await?;
     if let Some(version) = info.as_deref().and_then(lerobot_version) {
@@ -125,9 +144,9 @@ fn lerobot_version(info: &str) -> Option<String> {
     let digits = version.strip_prefix('v')?;
     let is_version = digits.len() <= 10
         && digits.contains('.')
-        && digits.split('.').all(|part| {
-            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())
-        });
+        && digits
+            .split('.')
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
     is_version.then(|| version.to_owned())
 }
 
@@ -158,13 +177,15 @@ async fn tag_version(
             })
         }
         Some(_) => {
-            sqlx::query("UPDATE refs SET target = $1 WHERE repo = $2 AND name = $3 AND message = $4")
-                .bind(commit.oid.clone())
-                .bind(repo.id.clone())
-                .bind(name)
-                .bind(AUTO_TAG.to_owned())
-                .execute(db.pool())
-                .await?;
+            sqlx::query(
+                "UPDATE refs SET target = $1 WHERE repo = $2 AND name = $3 AND message = $4",
+            )
+            .bind(commit.oid.clone())
+            .bind(repo.id.clone())
+            .bind(name)
+            .bind(AUTO_TAG.to_owned())
+            .execute(db.pool())
+            .await?;
             Ok(())
         }
     }
@@ -209,7 +230,15 @@ mod tests {
     fn a_card_gives_tags() {
         let card = parse("---\nlicense: mit\ntags:\n- LeRobot\n- so101\ntask_categories: [robotics]\n---\n# Hi\n").unwrap();
         let tags: Vec<String> = tags(&card).into_iter().collect();
-        assert_eq!(tags, ["LeRobot", "license:mit", "so101", "task_categories:robotics"]);
+        assert_eq!(
+            tags,
+            [
+                "LeRobot",
+                "license:mit",
+                "so101",
+                "task_categories:robotics"
+            ]
+        );
     }
 
     #[test]
@@ -224,7 +253,10 @@ mod tests {
     fn a_bomb_of_aliases_is_refused() {
         let mut text = String::from("---\na: &a [x,x,x,x,x,x,x,x,x]\n");
         for (now, before) in ('b'..='k').zip('a'..) {
-            text.push_str(&format!("{now}: &{now} [{}]\n", vec![format!("*{before}"); 9].join(",")));
+            text.push_str(&format!(
+                "{now}: &{now} [{}]\n",
+                vec![format!("*{before}"); 9].join(",")
+            ));
         }
         text.push_str("---\n");
         assert!(parse(&text).is_err());
@@ -232,7 +264,10 @@ mod tests {
 
     #[test]
     fn only_versions_are_tagged() {
-        assert_eq!(lerobot_version(r#"{"codebase_version":"v3.0"}"#).as_deref(), Some("v3.0"));
+        assert_eq!(
+            lerobot_version(r#"{"codebase_version":"v3.0"}"#).as_deref(),
+            Some("v3.0")
+        );
         assert_eq!(lerobot_version(r#"{"codebase_version":"v3.0/../x"}"#), None);
         assert_eq!(lerobot_version("[]"), None);
     }

@@ -71,7 +71,10 @@ pub(crate) async fn commit(
         check_parent(request, head.as_ref())?;
         let root = head.as_ref().map_or(EMPTY, |head| head.tree.as_str());
         let trees = edit(db, root, &request.changes).await?;
-        let tree = trees.last().map_or(EMPTY, |tree| tree.oid.as_str()).to_owned();
+        let tree = trees
+            .last()
+            .map_or(EMPTY, |tree| tree.oid.as_str())
+            .to_owned();
         if let Some(head) = &head
             && head.tree == tree
         {
@@ -79,7 +82,18 @@ pub(crate) async fn commit(
             return Ok(head.clone());
         }
         let new = new_commit(caller, head.as_ref(), &tree, request);
-        if write(db, caller, repo, branch, head.as_ref(), &new, &trees, request).await? {
+        if write(
+            db,
+            caller,
+            repo,
+            branch,
+            head.as_ref(),
+            &new,
+            &trees,
+            request,
+        )
+        .await?
+        {
             if branch == "refs/heads/main" {
                 cards::refresh(db, objects, caller, repo, &new).await?;
             }
@@ -168,7 +182,10 @@ fn raw(commit: &Commit) -> Vec<u8> {
 }
 
 /// Writes everything and moves the branch; false when the branch had moved.
-#[allow(clippy::too_many_arguments, reason = "one caller, and each is a different thing")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "one caller, and each is a different thing"
+)]
 async fn write(
     db: &Db,
     caller: &Caller,
@@ -227,19 +244,21 @@ async fn advance(
         };
         return refs::insert(transaction, repo, &first, "").await;
     };
-    let done = sqlx::query(
-        "UPDATE refs SET target = $1 WHERE repo = $2 AND name = $3 AND target = $4",
-    )
-    .bind(new.oid.clone())
-    .bind(repo.id.clone())
-    .bind(branch.to_owned())
-    .bind(head.oid.clone())
-    .execute(&mut **transaction)
-    .await?;
+    let done =
+        sqlx::query("UPDATE refs SET target = $1 WHERE repo = $2 AND name = $3 AND target = $4")
+            .bind(new.oid.clone())
+            .bind(repo.id.clone())
+            .bind(branch.to_owned())
+            .bind(head.oid.clone())
+            .execute(&mut **transaction)
+            .await?;
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn insert_blobs(transaction: &mut Transaction<'static, Any>, pack: &Pack) -> Result<()> {
+pub(super) async fn insert_blobs(
+    transaction: &mut Transaction<'static, Any>,
+    pack: &Pack,
+) -> Result<()> {
     for part in pack.blobs.chunks(200) {
         let text = format!(
             "INSERT INTO blobs (oid, size, pack, start) VALUES {} ON CONFLICT (oid) DO NOTHING",
@@ -263,12 +282,14 @@ pub(crate) async fn insert_trees(
     trees: &[EncodedTree],
 ) -> Result<()> {
     for tree in trees {
-        sqlx::query("INSERT INTO trees (oid, raw, facts) VALUES ($1, $2, $3) ON CONFLICT (oid) DO NOTHING")
-            .bind(tree.oid.clone())
-            .bind(tree.raw.clone())
-            .bind(tree.facts.clone())
-            .execute(&mut **transaction)
-            .await?;
+        sqlx::query(
+            "INSERT INTO trees (oid, raw, facts) VALUES ($1, $2, $3) ON CONFLICT (oid) DO NOTHING",
+        )
+        .bind(tree.oid.clone())
+        .bind(tree.raw.clone())
+        .bind(tree.facts.clone())
+        .execute(&mut **transaction)
+        .await?;
     }
     Ok(())
 }
@@ -301,7 +322,10 @@ async fn insert_commit(
 /// Large files that a commit names.
 fn large_of(changes: &[Change]) -> Vec<&String> {
     let large = changes.iter().filter_map(|change| match change {
-        Change::Put { facts: Facts::Pointer { sha256, .. }, .. } => Some(sha256),
+        Change::Put {
+            facts: Facts::Pointer { sha256, .. },
+            ..
+        } => Some(sha256),
         _ => None,
     });
     large.collect()

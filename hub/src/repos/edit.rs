@@ -173,7 +173,11 @@ fn folder_entry(name: &str, oid: &str) -> Entry {
 }
 
 fn depth(path: &str) -> usize {
-    if path.is_empty() { 0 } else { 1 + path.matches('/').count() }
+    if path.is_empty() {
+        0
+    } else {
+        1 + path.matches('/').count()
+    }
 }
 
 fn split(path: &str) -> (&str, &str) {

@@ -48,7 +48,10 @@ pub(crate) async fn large_to_use(
     repo: &Repo,
     digests: &[String],
 ) -> Result<HashMap<String, Large>> {
-    let links: Vec<String> = digests.iter().map(|sha256| format!("{}/{sha256}", repo.id)).collect();
+    let links: Vec<String> = digests
+        .iter()
+        .map(|sha256| format!("{}/{sha256}", repo.id))
+        .collect();
     unmark(db, Marked::Link, &links).await?;
     large(db, repo, digests).await
 }

@@ -32,8 +32,14 @@ pub(crate) fn parse_pointer(bytes: &[u8]) -> Option<(String, u64)> {
     let text = std::str::from_utf8(bytes).ok()?;
     let rest = text.strip_prefix("version https://git-lfs.github.com/spec/v1\noid sha256:")?;
     let (sha256, rest) = rest.split_at_checked(64)?;
-    let size: u64 = rest.strip_prefix("\nsize ")?.strip_suffix('\n')?.parse().ok()?;
-    let is_hex = sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let size: u64 = rest
+        .strip_prefix("\nsize ")?
+        .strip_suffix('\n')?
+        .parse()
+        .ok()?;
+    let is_hex = sha256
+        .bytes()
+        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     (is_hex && lfs_pointer(sha256, size) == text).then(|| (sha256.to_owned(), size))
 }
 
@@ -226,8 +232,14 @@ pub(crate) fn encode_commit(commit: &CommitText<'_>) -> Vec<u8> {
     if let Some(parent) = commit.parent {
         text.push_str(&format!("parent {parent}\n"));
     }
-    let who = format!("{} <{}> {} +0000", commit.author, commit.email, commit.date_s);
-    text.push_str(&format!("author {who}\ncommitter {who}\n\n{}\n", commit.message));
+    let who = format!(
+        "{} <{}> {} +0000",
+        commit.author, commit.email, commit.date_s
+    );
+    text.push_str(&format!(
+        "author {who}\ncommitter {who}\n\n{}\n",
+        commit.message
+    ));
     text.into_bytes()
 }
 
@@ -254,7 +266,10 @@ mod tests {
         let text = lfs_pointer(&sha, 12);
         assert_eq!(parse_pointer(text.as_bytes()), Some((sha, 12)));
         assert_eq!(parse_pointer(text.trim_end().as_bytes()), None);
-        assert_eq!(parse_pointer(text.replace("size 12", "size 012").as_bytes()), None);
+        assert_eq!(
+            parse_pointer(text.replace("size 12", "size 012").as_bytes()),
+            None
+        );
     }
 
     fn entry() -> impl Strategy<Value = Entry> {

@@ -163,7 +163,9 @@ pub(crate) async fn list(db: &Db, kind: Kind, filter: &Filter) -> Result<Vec<Rep
         add(&mut text, head, fold(tag), ")");
     }
     let (order, limit, offset) = (filter.order, filter.limit, filter.offset);
-    text.push_str(&format!(" ORDER BY {order} DESC, id LIMIT {limit} OFFSET {offset}"));
+    text.push_str(&format!(
+        " ORDER BY {order} DESC, id LIMIT {limit} OFFSET {offset}"
+    ));
     let mut query = sqlx::query(AssertSqlSafe(text));
     for value in values {
         query = query.bind(value);
@@ -277,14 +279,16 @@ pub(crate) async fn rename(
         ));
     }
     let mut transaction = db.write().await?;
-    sqlx::query("UPDATE repos SET owner = $1, namespace = $2, name = $3, folded = $4 WHERE id = $5")
-        .bind(owner.id.clone())
-        .bind(owner.name.clone())
-        .bind(name.to_owned())
-        .bind(fold(&new_name))
-        .bind(repo.id.clone())
-        .execute(&mut *transaction)
-        .await?;
+    sqlx::query(
+        "UPDATE repos SET owner = $1, namespace = $2, name = $3, folded = $4 WHERE id = $5",
+    )
+    .bind(owner.id.clone())
+    .bind(owner.name.clone())
+    .bind(name.to_owned())
+    .bind(fold(&new_name))
+    .bind(repo.id.clone())
+    .execute(&mut *transaction)
+    .await?;
     for folded in [fold(&new_name), fold(&repo.full_name())] {
         sqlx::query("DELETE FROM moved WHERE kind = $1 AND folded = $2")
             .bind(repo.kind.plural().to_owned())

@@ -66,9 +66,30 @@ impl fmt::Display for Kind {
 
 /// First parts of addresses that mean something else.
 const RESERVED: [&str; 24] = [
-    "api", "datasets", "spaces", "kernels", "models", "buckets", "oauth", "login", "logout", "join",
-    "settings", "xet", "lfs", "cas", "docs", "organizations", "new", "static", "assets", "v1", "v2",
-    "me", "git", ".well-known",
+    "api",
+    "datasets",
+    "spaces",
+    "kernels",
+    "models",
+    "buckets",
+    "oauth",
+    "login",
+    "logout",
+    "join",
+    "settings",
+    "xet",
+    "lfs",
+    "cas",
+    "docs",
+    "organizations",
+    "new",
+    "static",
+    "assets",
+    "v1",
+    "v2",
+    "me",
+    "git",
+    ".well-known",
 ];
 
 /// Checks the name of a user or an organisation.
@@ -150,12 +171,18 @@ pub(crate) fn fold(name: &str) -> String {
 
 /// A digest in hex: 64 lower-case digits.
 pub(crate) fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    text.len() == 64
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// A commit's id: 40 lower-case hex digits.
 pub(crate) fn is_commit_id(text: &str) -> bool {
-    text.len() == 40 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    text.len() == 40
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 #[cfg(test)]
@@ -165,8 +192,23 @@ mod tests {
     #[test]
     fn hostile_paths_are_refused() {
         for path in [
-            "", "/a", "a/", "a//b", "..", "a/../b", "./a", "a\0b", "a\\b", ".git/config", "A/.GIT", "x/.git./y",
-            "nul", "COM1.txt", "a\nb", "x/\u{202e}y", ".git\u{200b}",
+            "",
+            "/a",
+            "a/",
+            "a//b",
+            "..",
+            "a/../b",
+            "./a",
+            "a\0b",
+            "a\\b",
+            ".git/config",
+            "A/.GIT",
+            "x/.git./y",
+            "nul",
+            "COM1.txt",
+            "a\nb",
+            "x/\u{202e}y",
+            ".git\u{200b}",
         ] {
             assert!(check_path(path).is_err(), "{path:?}");
         }
@@ -176,14 +218,30 @@ mod tests {
 
     #[test]
     fn ordinary_paths_pass() {
-        for path in [".gitattributes", "data/chunk-000/file-000.parquet", "é/ü.txt", "null", "a b", "command"] {
+        for path in [
+            ".gitattributes",
+            "data/chunk-000/file-000.parquet",
+            "é/ü.txt",
+            "null",
+            "a b",
+            "command",
+        ] {
             assert!(check_path(path).is_ok(), "{path:?}");
         }
     }
 
     #[test]
     fn names_follow_the_clients_rule() {
-        for name in ["", "a--b", "a..b", "-a", "a.", "a/b", "a.git", &"a".repeat(97)] {
+        for name in [
+            "",
+            "a--b",
+            "a..b",
+            "-a",
+            "a.",
+            "a/b",
+            "a.git",
+            &"a".repeat(97),
+        ] {
             assert!(check_repo_name(name).is_err(), "{name:?}");
         }
         assert!(check_repo_name("so101_pick.v2-x").is_ok());
@@ -192,7 +250,9 @@ mod tests {
 
     #[test]
     fn ref_names_follow_gits_rule() {
-        for name in ["", "a..b", "a b", "/a", "a/", ".a", "a.lock", "a@{b", "-x", "a\\b"] {
+        for name in [
+            "", "a..b", "a b", "/a", "a/", ".a", "a.lock", "a@{b", "-x", "a\\b",
+        ] {
             assert!(check_ref_name(name).is_err(), "{name:?}");
         }
         assert!(check_ref_name("v3.0").is_ok());

@@ -39,7 +39,9 @@ pub(super) fn commit(row: CommitRow) -> Commit {
     Commit {
         oid: row.0,
         tree: row.1,
-        parent: row.2.and_then(|parents| parents.split(' ').next().map(str::to_owned)),
+        parent: row
+            .2
+            .and_then(|parents| parents.split(' ').next().map(str::to_owned)),
         author: row.3,
         title: row.4,
         message: row.5,
@@ -54,7 +56,10 @@ fn candidates(revision: &str) -> Vec<String> {
     }
     // Clients of one release send Python's `None` where they mean the default.
     let revision = if revision == "None" { "main" } else { revision };
-    vec![format!("refs/heads/{revision}"), format!("refs/tags/{revision}")]
+    vec![
+        format!("refs/heads/{revision}"),
+        format!("refs/tags/{revision}"),
+    ]
 }
 
 /// The full name of a branch that a revision names for writing.
@@ -64,7 +69,9 @@ pub(crate) fn branch(revision: &str) -> Result<String> {
         .strip_prefix("refs/heads/")
         .or_else(|| name.strip_prefix("refs/pr/"));
     let short = short.ok_or_else(|| {
-        Error::bad(format!("{revision:?} is no branch; commit to a branch or a refs/pr/N"))
+        Error::bad(format!(
+            "{revision:?} is no branch; commit to a branch or a refs/pr/N"
+        ))
     })?;
     check_ref_name(short)?;
     Ok(name)

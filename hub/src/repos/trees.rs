@@ -24,7 +24,12 @@ pub(crate) async fn load_many(db: &Db, oids: &[String]) -> Result<HashMap<String
         trees.insert(EMPTY.to_owned(), Vec::new());
     }
     let rows = db
-        .in_list("SELECT oid, raw, facts FROM trees WHERE oid IN", "", &[], oids)
+        .in_list(
+            "SELECT oid, raw, facts FROM trees WHERE oid IN",
+            "",
+            &[],
+            oids,
+        )
         .await?;
     for row in rows {
         let oid: String = row.try_get("oid")?;

@@ -93,7 +93,8 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     let allowance = count(&guard, &parts, &admission);
     let mut response = match admission {
         _ if allowance.is_some_and(|allowance| allowance.is_over) => {
-            Error::refused(429, "too many requests; wait as long as the headers say").into_response()
+            Error::refused(429, "too many requests; wait as long as the headers say")
+                .into_response()
         }
         Ok(Admission::Enter(visit)) => {
             parts.extensions.insert(*visit);
@@ -162,7 +163,9 @@ async fn admit(guard: &Guard, parts: &mut Parts) -> Result<Admission> {
         _ => return Ok(Admission::Enter(Box::new(visit))),
     };
     let Some(kind) = guard.kind else {
-        return Err(Error::Damaged("a repository's route has no kind".to_owned()));
+        return Err(Error::Damaged(
+            "a repository's route has no kind".to_owned(),
+        ));
     };
     let params = RawPathParams::from_request_parts(parts, &())
         .await
@@ -179,7 +182,11 @@ async fn admit(guard: &Guard, parts: &mut Parts) -> Result<Admission> {
     check(&guard.hub, visit.caller.as_ref(), &repo, right).await?;
     if let (Need::Read, true, Some(caller)) = (guard.need, repo.is_private, &visit.caller) {
         let what = format!("{} {}", parts.method, parts.uri.path());
-        guard.hub.reads.note(&guard.hub, caller, &repo, what).await?;
+        guard
+            .hub
+            .reads
+            .note(&guard.hub, caller, &repo, what)
+            .await?;
     }
     visit.repo = Some(repo);
     Ok(Admission::Enter(Box::new(visit)))
@@ -204,7 +211,10 @@ pub(super) async fn check(
     } else {
         Error::refused(
             403,
-            format!("your token may read {} but not write to it", repo.full_name()),
+            format!(
+                "your token may read {} but not write to it",
+                repo.full_name()
+            ),
         )
     })
 }
@@ -253,9 +263,9 @@ async fn identify(hub: &Hub, headers: &HeaderMap) -> Result<Option<Caller>> {
     };
     let caller = tokens::identify(&hub.db, &token).await?;
     // These words keep the clients from taking it for a missing repository.
-    caller.map(Some).ok_or_else(|| {
-        Error::refused(401, "Invalid credentials in Authorization header")
-    })
+    caller
+        .map(Some)
+        .ok_or_else(|| Error::refused(401, "Invalid credentials in Authorization header"))
 }
 
 /// The token as `Bearer`, or as the password of `Basic`, which git sends.
@@ -291,8 +301,14 @@ async fn admit_xet(
         let caller = tokens::identify_by_id(&hub.db, &grant.token_id).await?;
         visit.caller = Some(caller.ok_or_else(refused)?);
     }
-    let repo = repos::by_id(&hub.db, &grant.repo).await?.ok_or_else(refused)?;
-    let needed = if needs_write { Right::Write } else { Right::Read };
+    let repo = repos::by_id(&hub.db, &grant.repo)
+        .await?
+        .ok_or_else(refused)?;
+    let needed = if needs_write {
+        Right::Write
+    } else {
+        Right::Read
+    };
     check(hub, visit.caller.as_ref(), &repo, needed).await?;
     visit.repo = Some(repo);
     Ok(())
@@ -302,7 +318,9 @@ fn base(hub: &Hub, headers: &HeaderMap) -> String {
     if let Some(url) = &hub.public_url {
         return url.trim_end_matches('/').to_owned();
     }
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
     let is_host = |host: &&str| {
         host.chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']' | '_'))

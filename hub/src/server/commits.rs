@@ -82,7 +82,10 @@ async fn open_pull_request(hub: &Hub, visit: &Visit, repo: &Repo, revision: &str
             Err(error) => return Err(error),
         }
     }
-    Err(Error::refused(409, "too many pull requests at once; try again"))
+    Err(Error::refused(
+        409,
+        "too many pull requests at once; try again",
+    ))
 }
 
 #[derive(Debug, Deserialize)]
@@ -99,7 +102,10 @@ pub(super) async fn discuss(
     Json(request): Json<Discussion>,
 ) -> Result<Response> {
     if !request.pull_request {
-        return Err(Error::refused(501, "this hub has no discussions yet, only pull requests"));
+        return Err(Error::refused(
+            501,
+            "this hub has no discussions yet, only pull requests",
+        ));
     }
     let repo = visit.repo()?;
     let number = open_pull_request(&hub, &visit, repo, "main").await?;
@@ -129,7 +135,10 @@ pub(super) async fn log(
     let list: Vec<Value> = commits
         .iter()
         .map(|commit| {
-            let rest = commit.message.strip_prefix(&commit.title).unwrap_or_default();
+            let rest = commit
+                .message
+                .strip_prefix(&commit.title)
+                .unwrap_or_default();
             json!({
                 "id": commit.oid, "title": commit.title, "message": rest.trim_start(),
                 "date": date(commit.date_s * 1000), "authors": [{"user": commit.author}],
@@ -139,7 +148,12 @@ pub(super) async fn log(
         .collect();
     let mut response = ok(Value::Array(list));
     if let Some(next) = next {
-        let url = format!("{}{}?limit={limit}&cursor={}", visit.base, uri.path(), next.oid);
+        let url = format!(
+            "{}{}?limit={limit}&cursor={}",
+            visit.base,
+            uri.path(),
+            next.oid
+        );
         link_next(&mut response, &url);
     }
     Ok(response)
@@ -147,7 +161,9 @@ pub(super) async fn log(
 
 /// Text as it stands, for where a page would be.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 #[derive(Debug, Deserialize)]
@@ -163,7 +179,9 @@ pub(super) async fn squash(
     Json(request): Json<Squash>,
 ) -> Result<Response> {
     let name = refs::branch(&branch)?;
-    let message = request.message.unwrap_or_else(|| "Super-squash history".to_owned());
+    let message = request
+        .message
+        .unwrap_or_else(|| "Super-squash history".to_owned());
     lines::check_message(&message)?;
     let head = commits::squash(&hub.db, visit.caller()?, visit.repo()?, &name, &message).await?;
     Ok(ok(json!({"commitOid": head.oid})))

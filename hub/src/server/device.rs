@@ -69,7 +69,10 @@ pub(super) async fn begin(visit: Visit, State(hub): State<Arc<Hub>>) -> Result<R
 fn user_code() -> Result<String> {
     // 240 is the largest multiple of 20 in a byte.
     let letters = random::<32>()?.into_iter().filter(|byte| *byte < 240);
-    let code: String = letters.map(|byte| char::from(LETTERS[usize::from(byte % 20)])).take(8).collect();
+    let code: String = letters
+        .map(|byte| char::from(LETTERS[usize::from(byte % 20)]))
+        .take(8)
+        .collect();
     let (head, tail) = code.split_at(code.len() / 2);
     Ok(format!("{head}-{tail}"))
 }
@@ -133,7 +136,11 @@ pub(super) async fn page(RawQuery(query): RawQuery) -> Response {
 }
 
 /// What somebody wrote into the page.
-pub(super) async fn confirm(visit: Visit, State(hub): State<Arc<Hub>>, body: Body) -> Result<Response> {
+pub(super) async fn confirm(
+    visit: Visit,
+    State(hub): State<Arc<Hub>>,
+    body: Body,
+) -> Result<Response> {
     throttle(&hub, &visit)?;
     let form = form(body).await?;
     let field = |name: &str| first(&form, name).unwrap_or_default().trim().to_owned();
@@ -141,7 +148,11 @@ pub(super) async fn confirm(visit: Visit, State(hub): State<Arc<Hub>>, body: Bod
     let password = first(&form, "password").unwrap_or_default();
     // Hashing takes long on purpose; nothing is not worth it.
     let is_empty = name.is_empty() || password.is_empty();
-    let user = if is_empty { None } else { check_password(&hub.db, &name, password).await? };
+    let user = if is_empty {
+        None
+    } else {
+        check_password(&hub.db, &name, password).await?
+    };
     let Some(user) = user else {
         return Ok(html(403, &ask(&code, "Name or password is wrong.")));
     };
@@ -156,24 +167,42 @@ pub(super) async fn confirm(visit: Visit, State(hub): State<Arc<Hub>>, body: Bod
     .execute(hub.db.pool())
     .await?;
     if done.rows_affected() != 1 {
-        return Ok(html(400, &ask("", "There is no such code, or it has expired; begin again where it was shown.")));
+        return Ok(html(
+            400,
+            &ask(
+                "",
+                "There is no such code, or it has expired; begin again where it was shown.",
+            ),
+        ));
     }
-    let said = if is_allowed { "Done. The device is logged in." } else { "Refused. The device gets nothing." };
-    Ok(html(200, &format!("<p>{said} You can close this page.</p>")))
+    let said = if is_allowed {
+        "Done. The device is logged in."
+    } else {
+        "Refused. The device gets nothing."
+    };
+    Ok(html(
+        200,
+        &format!("<p>{said} You can close this page.</p>"),
+    ))
 }
 
 /// Few tries for each address: passwords and codes are not to be guessed.
 fn throttle(hub: &Hub, visit: &Visit) -> Result<()> {
     match hub.logins.count(&visit.peer) {
-        Some(allowance) if allowance.is_over => {
-            Err(Error::refused(429, "too many logins from this address; try again in five minutes"))
-        }
+        Some(allowance) if allowance.is_over => Err(Error::refused(
+            429,
+            "too many logins from this address; try again in five minutes",
+        )),
         _ => Ok(()),
     }
 }
 
 fn ask(code: &str, problem: &str) -> String {
-    let code: String = code.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(20).collect();
+    let code: String = code
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .take(20)
+        .collect();
     format!(
         "<p>Confirm only a code that you see on your own device.</p><p><b>{problem}</b></p>\
          <form method=\"post\" action=\"/login/device\">\
@@ -199,7 +228,8 @@ fn html(status: u16, body: &str) -> Response {
     set(headers, "cache-control", "no-store");
     set(headers, "x-content-type-options", "nosniff");
     set(headers, "referrer-policy", "no-referrer");
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'";
+    let policy =
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'";
     set(headers, "content-security-policy", policy);
     response
 }

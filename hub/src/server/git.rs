@@ -20,8 +20,8 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-pub(super) use receive::receive_pack;
 use packets::{DELIMITER, FLUSH, Fetch, Request, line};
+pub(super) use receive::receive_pack;
 use std::io::Read;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -40,11 +40,19 @@ pub(super) async fn info_refs(
     match first(&query, "service") {
         Some("git-upload-pack") => {}
         Some("git-receive-pack") => return receive::advertise(&hub, &visit).await,
-        _ => return Err(Error::bad("this hub speaks git's smart protocol only; use git 2.26 or later")),
+        _ => {
+            return Err(Error::bad(
+                "this hub speaks git's smart protocol only; use git 2.26 or later",
+            ));
+        }
     }
-    let version = headers.get("git-protocol").and_then(|value| value.to_str().ok());
+    let version = headers
+        .get("git-protocol")
+        .and_then(|value| value.to_str().ok());
     if !version.is_some_and(|version| version.split(':').any(|part| part == "version=2")) {
-        return Err(Error::bad("this hub speaks git's protocol version 2; use git 2.26 or later"));
+        return Err(Error::bad(
+            "this hub speaks git's protocol version 2; use git 2.26 or later",
+        ));
     }
     let mut body = line("# service=git-upload-pack\n");
     body.extend_from_slice(FLUSH);
@@ -58,7 +66,10 @@ pub(super) async fn info_refs(
         body.extend(line(capability));
     }
     body.extend_from_slice(FLUSH);
-    Ok(answer(Body::from(body), "application/x-git-upload-pack-advertisement"))
+    Ok(answer(
+        Body::from(body),
+        "application/x-git-upload-pack-advertisement",
+    ))
 }
 
 fn answer(body: Body, kind: &'static str) -> Response {
@@ -102,12 +113,19 @@ fn unzip(headers: &HeaderMap, bytes: Bytes) -> Result<Bytes> {
 
 async fn list_refs(hub: &Hub, visit: &Visit, prefixes: &[String]) -> Result<Response> {
     let all = refs::all(&hub.db, visit.repo()?).await?;
-    let is_wanted =
-        |name: &str| prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()));
+    let is_wanted = |name: &str| {
+        prefixes.is_empty()
+            || prefixes
+                .iter()
+                .any(|prefix| name.starts_with(prefix.as_str()))
+    };
     let mut body = Vec::new();
     let main = all.iter().find(|one| one.name == "refs/heads/main");
     if let Some(main) = main.filter(|_| is_wanted("HEAD")) {
-        body.extend(line(&format!("{} HEAD symref-target:refs/heads/main\n", main.target)));
+        body.extend(line(&format!(
+            "{} HEAD symref-target:refs/heads/main\n",
+            main.target
+        )));
     }
     for one in all.iter().filter(|one| is_wanted(&one.name)) {
         body.extend(line(&format!("{} {}\n", one.target, one.name)));

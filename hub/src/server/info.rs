@@ -168,13 +168,17 @@ pub(super) async fn list(
 ) -> Result<Response> {
     let query = pairs(&query.unwrap_or_default());
     let number = |key: &str| first(&query, key).and_then(|value| value.parse::<i64>().ok());
-    let limit = number("limit").unwrap_or(limits::LIST_PAGE).clamp(1, limits::LIST_PAGE);
+    let limit = number("limit")
+        .unwrap_or(limits::LIST_PAGE)
+        .clamp(1, limits::LIST_PAGE);
     let offset = number("cursor").unwrap_or(0).max(0);
     let owners = match &visit.caller {
         Some(caller) => readable_owners(&hub.db, caller).await?,
         None => Vec::new(),
     };
-    let tags = query.iter().filter(|pair| matches!(pair.0.as_str(), "filter" | "pipeline_tag" | "tags"));
+    let tags = query
+        .iter()
+        .filter(|pair| matches!(pair.0.as_str(), "filter" | "pipeline_tag" | "tags"));
     let filter = Filter {
         search: first(&query, "search").map(str::to_owned),
         author: first(&query, "author").map(str::to_owned),
@@ -187,13 +191,22 @@ pub(super) async fn list(
     let mut found = repos::list(&hub.db, kind, &filter).await?;
     let has_more = found.len() as i64 > limit;
     found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let list: Vec<Value> = found.iter().map(|repo| Value::Object(summary(repo, None))).collect();
+    let list: Vec<Value> = found
+        .iter()
+        .map(|repo| Value::Object(summary(repo, None)))
+        .collect();
     let mut response = ok(Value::Array(list));
     if has_more {
         let rest: Vec<String> = query
             .iter()
             .filter(|pair| pair.0 != "cursor")
-            .map(|(key, value)| format!("{}={}", super::tree::encode(key), super::tree::encode(value)))
+            .map(|(key, value)| {
+                format!(
+                    "{}={}",
+                    super::tree::encode(key),
+                    super::tree::encode(value)
+                )
+            })
             .chain([format!("cursor={}", offset + limit)])
             .collect();
         let url = format!("{}/api/{}?{}", visit.base, kind.plural(), rest.join("&"));
@@ -204,7 +217,9 @@ pub(super) async fn list(
 
 fn order(sort: Option<&str>) -> Result<&'static str> {
     match sort {
-        None | Some("lastModified" | "last_modified" | "trendingScore" | "trending_score") => Ok("modified_ms"),
+        None | Some("lastModified" | "last_modified" | "trendingScore" | "trending_score") => {
+            Ok("modified_ms")
+        }
         Some("createdAt" | "created_at") => Ok("created_ms"),
         Some("downloads") => Ok("downloads"),
         Some("likes") => Ok("likes"),

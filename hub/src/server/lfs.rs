@@ -51,7 +51,12 @@ pub(super) async fn batch(
     let is_upload = match request.operation.as_str() {
         "upload" => true,
         "download" => false,
-        other => return Err(Error::refused(422, format!("{other:?} is no operation; use upload or download"))),
+        other => {
+            return Err(Error::refused(
+                422,
+                format!("{other:?} is no operation; use upload or download"),
+            ));
+        }
     };
     if is_upload {
         check(&hub, visit.caller.as_ref(), repo, Right::Write).await?;
@@ -62,17 +67,27 @@ pub(super) async fn batch(
     if request.objects.len() > limits::LFS_BATCH {
         return Err(Error::refused(
             413,
-            format!("at most {} objects may be asked for at once", limits::LFS_BATCH),
+            format!(
+                "at most {} objects may be asked for at once",
+                limits::LFS_BATCH
+            ),
         ));
     }
-    let digests: Vec<String> = request.objects.iter().map(|object| object.oid.clone()).collect();
+    let digests: Vec<String> = request
+        .objects
+        .iter()
+        .map(|object| object.oid.clone())
+        .collect();
     let known = if is_upload {
         files::large_to_use(&hub.db, repo, &digests).await?
     } else {
         files::large(&hub.db, repo, &digests).await?
     };
     if is_upload {
-        let new = request.objects.iter().filter(|object| !known.contains_key(&object.oid));
+        let new = request
+            .objects
+            .iter()
+            .filter(|object| !known.contains_key(&object.oid));
         let bytes = new.fold(0u64, |sum, object| sum.saturating_add(object.size));
         quota::check(&hub.db, &repo.owner, bytes).await?;
     }
@@ -88,7 +103,11 @@ pub(super) async fn batch(
     let objects: Vec<Value> = request.objects.iter().map(answer).collect();
     let transfer = if uses_xet { "xet" } else { "basic" };
     let mut response = ok(json!({"transfer": transfer, "objects": objects, "hash_algo": "sha256"}));
-    set(response.headers_mut(), "content-type", "application/vnd.git-lfs+json");
+    set(
+        response.headers_mut(),
+        "content-type",
+        "application/vnd.git-lfs+json",
+    );
     Ok(response)
 }
 
@@ -102,7 +121,13 @@ fn address(hub: &Hub, visit: &Visit, repo: &Repo, object: &Object, purpose: &str
     format!("{}/lfs/objects/{thing}{query}", visit.base)
 }
 
-fn download(hub: &Hub, visit: &Visit, repo: &Repo, object: &Object, known: Option<&Large>) -> Value {
+fn download(
+    hub: &Hub,
+    visit: &Visit,
+    repo: &Repo,
+    object: &Object,
+    known: Option<&Large>,
+) -> Value {
     let Some(large) = known else {
         return refused(object, 404, "this repository has no such object");
     };
@@ -126,10 +151,18 @@ fn upload(
     uses_xet: bool,
 ) -> Value {
     if !is_sha256(&object.oid) {
-        return refused(object, 422, "an object is named by 64 lower-case hex digits");
+        return refused(
+            object,
+            422,
+            "an object is named by 64 lower-case hex digits",
+        );
     }
     if object.size > limits::LARGE {
-        return refused(object, 422, "the object is too large for this transfer; use Xet");
+        return refused(
+            object,
+            422,
+            "the object is too large for this transfer; use Xet",
+        );
     }
     // Only what this repository was shown counts: others' objects are not to be had by naming them.
     if known.is_some_and(|large| large.size == object.size) {
@@ -138,7 +171,12 @@ fn upload(
     let actions = if uses_xet {
         let token_id = visit.caller.as_ref().map_or("", |caller| &caller.token_id);
         let (token, expires_s) = hub.keys.xet_token(token_id, &repo.id, true);
-        let route = format!("{}/api/{}/{}/xet-write-token/main", visit.base, repo.kind.plural(), repo.full_name());
+        let route = format!(
+            "{}/api/{}/{}/xet-write-token/main",
+            visit.base,
+            repo.kind.plural(),
+            repo.full_name()
+        );
         json!({"upload": {"href": route, "header": {
             "X-Xet-Cas-Url": visit.base,
             "X-Xet-Access-Token": token,

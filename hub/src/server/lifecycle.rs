@@ -49,8 +49,11 @@ pub(super) async fn create(
     let web_path = format!("{}{}/{name}", kind.prefix(), owner.name);
     let url = format!("{}/{web_path}", visit.base);
     let taken = || {
-        Error::refused(409, format!("You already created this {kind} repo: {web_path}"))
-            .with_url(url.clone())
+        Error::refused(
+            409,
+            format!("You already created this {kind} repo: {web_path}"),
+        )
+        .with_url(url.clone())
     };
     let mut transaction = hub.db.write().await?;
     let Some(repo) = repos::insert(&mut transaction, caller, &new).await? else {
@@ -60,7 +63,9 @@ pub(super) async fn create(
     };
     transaction.commit().await?;
     first_commit(&hub, caller, &repo).await?;
-    Ok(ok(json!({"url": url, "name": repo.full_name(), "id": repo.id})))
+    Ok(ok(
+        json!({"url": url, "name": repo.full_name(), "id": repo.id}),
+    ))
 }
 
 /// A repository whose making was cut off gets its first commit when somebody makes it again.
@@ -108,7 +113,15 @@ async fn first_commit(hub: &Hub, caller: &Caller, repo: &Repo) -> Result<()> {
         },
         digest: String::new(),
     };
-    commit(&hub.db, &hub.objects, caller, repo, "refs/heads/main", &request).await?;
+    commit(
+        &hub.db,
+        &hub.objects,
+        caller,
+        repo,
+        "refs/heads/main",
+        &request,
+    )
+    .await?;
     Ok(())
 }
 
@@ -209,7 +222,10 @@ fn name(caller: &Caller, text: &str, organization: Option<&str>) -> (String, Str
 
 async fn namespace_for(hub: &Hub, caller: &Caller, namespace: &str) -> Result<Account> {
     let owner = accounts::find(&hub.db, namespace).await?.ok_or_else(|| {
-        Error::refused(403, format!("there is no namespace {namespace:?} that your token may write to"))
+        Error::refused(
+            403,
+            format!("there is no namespace {namespace:?} that your token may write to"),
+        )
     })?;
     check_namespace(hub, caller, &owner).await?;
     Ok(owner)

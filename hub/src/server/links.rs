@@ -146,7 +146,14 @@ mod tests {
     fn a_token_says_what_it_was_made_for() {
         let (token, _) = keys().xet_token("t", "r", true);
         let grant = keys().read_xet_token(&token).unwrap();
-        assert_eq!((grant.token_id.as_str(), grant.repo.as_str(), grant.may_write), ("t", "r", true));
+        assert_eq!(
+            (
+                grant.token_id.as_str(),
+                grant.repo.as_str(),
+                grant.may_write
+            ),
+            ("t", "r", true)
+        );
         let other = Keys { key: vec![8; 32] };
         assert!(other.read_xet_token(&token).is_none());
     }
@@ -155,13 +162,27 @@ mod tests {
     fn an_address_is_for_one_thing() {
         let query = |text: String| {
             let (e, s) = text.trim_start_matches("?e=").split_once("&s=").unwrap();
-            LinkQuery { e: e.parse().unwrap(), s: s.to_owned() }
+            LinkQuery {
+                e: e.parse().unwrap(),
+                s: s.to_owned(),
+            }
         };
         let link = query(keys().link("xorb", "a"));
         assert!(keys().check_link("xorb", "a", &link).is_ok());
         assert!(keys().check_link("xorb", "b", &link).is_err());
         assert!(keys().check_link("lfs", "a", &link).is_err());
-        assert!(keys().check_link("xorb", "a", &LinkQuery { e: link.e + 1, s: link.s }).is_err());
+        assert!(
+            keys()
+                .check_link(
+                    "xorb",
+                    "a",
+                    &LinkQuery {
+                        e: link.e + 1,
+                        s: link.s
+                    }
+                )
+                .is_err()
+        );
     }
 
     proptest! {

@@ -37,11 +37,11 @@ use rates::Rates;
 use reads::Reads;
 pub(crate) use reply::date;
 pub use routes::table;
-pub use tls::Tls;
-use tls::{Peer, TlsListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+pub use tls::Tls;
+use tls::{Peer, TlsListener};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -90,7 +90,8 @@ impl Options {
         };
         let path = path.split('?').next().unwrap_or(path);
         if let Some(folder) = std::path::Path::new(path).parent() {
-            std::fs::create_dir_all(folder).map_err(Error::io(format!("make {}", folder.display())))?;
+            std::fs::create_dir_all(folder)
+                .map_err(Error::io(format!("make {}", folder.display())))?;
         }
         Ok(())
     }
@@ -193,10 +194,16 @@ impl Hub {
     ) -> Result<()> {
         let service = self.router().into_make_service_with_connect_info::<Peer>();
         let served = match &self.tls {
-            None => axum::serve(listener, service).with_graceful_shutdown(stop).await,
+            None => {
+                axum::serve(listener, service)
+                    .with_graceful_shutdown(stop)
+                    .await
+            }
             Some(tls) => {
                 let listener = TlsListener::start(listener, Arc::clone(tls))?;
-                axum::serve(listener, service).with_graceful_shutdown(stop).await
+                axum::serve(listener, service)
+                    .with_graceful_shutdown(stop)
+                    .await
             }
         };
         served.map_err(Error::io("serve"))?;

@@ -54,10 +54,17 @@ impl Rates {
         let window = now_s.div_euclid(WINDOW_S);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.window != window {
-            *open = Open { window, counts: HashMap::new() };
+            *open = Open {
+                window,
+                counts: HashMap::new(),
+            };
         }
         let is_new = !open.counts.contains_key(caller);
-        let key = if is_new && open.counts.len() >= CALLERS { "others" } else { caller };
+        let key = if is_new && open.counts.len() >= CALLERS {
+            "others"
+        } else {
+            caller
+        };
         let count = open.counts.entry(key.to_owned()).or_default();
         *count = count.saturating_add(1);
         Some(Allowance {
@@ -72,8 +79,17 @@ impl Rates {
 impl Allowance {
     /// Tells the client. Source: the IETF's draft on rate-limit headers, in the form that Hugging Face sends.
     pub(super) fn describe(&self, headers: &mut HeaderMap) {
-        let Self { quota, left, reset_s, .. } = self;
-        super::reply::set(headers, "ratelimit", &format!("\"api\";r={left};t={reset_s}"));
+        let Self {
+            quota,
+            left,
+            reset_s,
+            ..
+        } = self;
+        super::reply::set(
+            headers,
+            "ratelimit",
+            &format!("\"api\";r={left};t={reset_s}"),
+        );
         let policy = format!("\"fixed window\";\"api\";q={quota};w={WINDOW_S}");
         super::reply::set(headers, "ratelimit-policy", &policy);
         if self.is_over {
@@ -90,9 +106,25 @@ mod tests {
     fn a_window_has_its_quota_for_everybody() {
         let rates = Rates::new(Some(2));
         let at = |who, now| rates.count_at(who, now).unwrap();
-        assert_eq!(at("a", 600), Allowance { quota: 2, left: 1, reset_s: 300, is_over: false });
+        assert_eq!(
+            at("a", 600),
+            Allowance {
+                quota: 2,
+                left: 1,
+                reset_s: 300,
+                is_over: false
+            }
+        );
         assert!(!at("a", 700).is_over);
-        assert_eq!(at("a", 899), Allowance { quota: 2, left: 0, reset_s: 1, is_over: true });
+        assert_eq!(
+            at("a", 899),
+            Allowance {
+                quota: 2,
+                left: 0,
+                reset_s: 1,
+                is_over: true
+            }
+        );
         assert!(!at("b", 899).is_over);
         assert!(!at("a", 900).is_over);
         assert_eq!(Rates::new(None).count("a"), None);

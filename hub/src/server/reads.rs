@@ -28,7 +28,13 @@ impl Default for Reads {
 
 impl Reads {
     /// Notes a read if none was noted lately. `what` is the request's method and path.
-    pub(super) async fn note(&self, hub: &Hub, caller: &Caller, repo: &Repo, what: String) -> Result<()> {
+    pub(super) async fn note(
+        &self,
+        hub: &Hub,
+        caller: &Caller,
+        repo: &Repo,
+        what: String,
+    ) -> Result<()> {
         let key = (caller.token_id.clone(), repo.id.clone());
         {
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -43,7 +49,10 @@ impl Reads {
         };
         audit::note_alone(&hub.db, caller, event).await?;
         // Only now: a read whose event could not be written is refused, and so is the next.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(key, Instant::now());
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .put(key, Instant::now());
         Ok(())
     }
 }

@@ -18,7 +18,10 @@ impl IntoResponse for Error {
             failure => {
                 let id = request_id();
                 tracing::error!(request = id, "{failure}");
-                let mut response = plain(500, json!({"error": format!("Internal error {id}; the hub's log says more")}));
+                let mut response = plain(
+                    500,
+                    json!({"error": format!("Internal error {id}; the hub's log says more")}),
+                );
                 set(response.headers_mut(), "x-request-id", &id);
                 response
             }
@@ -42,7 +45,11 @@ fn refused(refusal: &Refusal) -> Response {
         set(headers, "x-repo-commit", commit);
     }
     if refusal.status == 401 {
-        set(headers, "www-authenticate", "Basic realm=\"hub\", charset=\"UTF-8\"");
+        set(
+            headers,
+            "www-authenticate",
+            "Basic realm=\"hub\", charset=\"UTF-8\"",
+        );
     }
     response
 }
@@ -63,7 +70,13 @@ fn request_id() -> String {
 pub(crate) fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
     let clean: String = value
         .chars()
-        .map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' })
+        .map(|c| {
+            if c.is_ascii_graphic() || c == ' ' {
+                c
+            } else {
+                '?'
+            }
+        })
         .collect();
     if let Ok(value) = HeaderValue::from_str(&clean) {
         headers.insert(HeaderName::from_static(name), value);
@@ -101,7 +114,9 @@ pub(crate) async fn read_body(body: Body, limit: usize) -> Result<bytes::Bytes> 
     axum::body::to_bytes(body, limit).await.map_err(|_| {
         Error::refused(
             413,
-            format!("the request's body broke off or is larger than the {limit} bytes that are allowed"),
+            format!(
+                "the request's body broke off or is larger than the {limit} bytes that are allowed"
+            ),
         )
     })
 }
@@ -118,7 +133,11 @@ pub(crate) fn date(ms: i64) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (hour, minute) = (rest / 3_600_000, rest / 60_000 % 60);
     let (second, milli) = (rest / 1000 % 60, rest % 1000);
@@ -127,13 +146,21 @@ pub(crate) fn date(ms: i64) -> String {
 
 /// The header that names the next page.
 pub(crate) fn link_next(response: &mut Response, url: &str) {
-    set(response.headers_mut(), "link", &format!("<{url}>; rel=\"next\""));
+    set(
+        response.headers_mut(),
+        "link",
+        &format!("<{url}>; rel=\"next\""),
+    );
 }
 
 /// A file's bytes from strangers: never to be run by a browser in the hub's name.
 pub(crate) fn harmless(headers: &mut HeaderMap) {
     set(headers, "x-content-type-options", "nosniff");
-    set(headers, "content-security-policy", "default-src 'none'; sandbox");
+    set(
+        headers,
+        "content-security-policy",
+        "default-src 'none'; sandbox",
+    );
     set(headers, "content-type", "application/octet-stream");
 }
 

@@ -85,8 +85,11 @@ async fn find(hub: &Hub, repo: &Repo, revision: &str, path: &str) -> Result<(Com
     let entry = trees::find(&hub.db, &commit.tree, path).await?;
     let entry = entry.filter(|entry| !entry.is_folder()).ok_or_else(|| {
         let shown: String = path.chars().take(300).collect();
-        Error::missing(Code::EntryNotFound, format!("Entry not found: {shown:?} at {revision}"))
-            .at_commit(&commit.oid)
+        Error::missing(
+            Code::EntryNotFound,
+            format!("Entry not found: {shown:?} at {revision}"),
+        )
+        .at_commit(&commit.oid)
     })?;
     Ok((commit, entry))
 }
@@ -96,9 +99,18 @@ fn describe(headers: &mut HeaderMap, commit: &Commit, path: &str) {
     let name = path.rsplit('/').next().unwrap_or(path);
     let plain: String = name
         .chars()
-        .map(|c| if c.is_ascii_graphic() && c != '"' && c != '\\' { c } else { '_' })
+        .map(|c| {
+            if c.is_ascii_graphic() && c != '"' && c != '\\' {
+                c
+            } else {
+                '_'
+            }
+        })
         .collect();
-    let disposition = format!("inline; filename*=UTF-8''{}; filename=\"{plain}\";", encode(name));
+    let disposition = format!(
+        "inline; filename*=UTF-8''{}; filename=\"{plain}\";",
+        encode(name)
+    );
     set(headers, "content-disposition", &disposition);
 }
 
@@ -111,7 +123,9 @@ pub(super) async fn respond(
     open: impl AsyncFnOnce(Range<u64>) -> Result<ByteStream>,
 ) -> Result<Response> {
     let etag = format!("\"{etag}\"");
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let known = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
     if known.is_some_and(|known| known.split(',').any(|one| one.trim() == etag)) {
         let mut response = StatusCode::NOT_MODIFIED.into_response();
         set(response.headers_mut(), "etag", &etag);
@@ -132,10 +146,18 @@ pub(super) async fn respond(
     harmless(out);
     set(out, "etag", &etag);
     set(out, "accept-ranges", "bytes");
-    set(out, "content-length", &(range.end - range.start).to_string());
+    set(
+        out,
+        "content-length",
+        &(range.end - range.start).to_string(),
+    );
     if part.is_some() {
         let last = range.end.saturating_sub(1);
-        set(out, "content-range", &format!("bytes {}-{last}/{size}", range.start));
+        set(
+            out,
+            "content-range",
+            &format!("bytes {}-{last}/{size}", range.start),
+        );
     }
     Ok(response)
 }
@@ -143,7 +165,10 @@ pub(super) async fn respond(
 /// The one range that a request asks for; `None` for everything. Several at once are answered with everything,
 /// as HTTP allows.
 pub(super) fn byte_range(headers: &HeaderMap, size: u64) -> Result<Option<Range<u64>>> {
-    let Some(value) = headers.get(header::RANGE).and_then(|value| value.to_str().ok()) else {
+    let Some(value) = headers
+        .get(header::RANGE)
+        .and_then(|value| value.to_str().ok())
+    else {
         return Ok(None);
     };
     match parse_range(value, size) {
@@ -181,7 +206,11 @@ fn parse_range(value: &str, size: u64) -> Asked {
         (Err(_), Ok(_)) if first.trim().is_empty() => return Asked::Nothing,
         _ => return Asked::Everything,
     };
-    if range.start >= size { Asked::Nothing } else { Asked::Part(range) }
+    if range.start >= size {
+        Asked::Nothing
+    } else {
+        Asked::Part(range)
+    }
 }
 
 async fn blob_bytes(hub: &Hub, oid: &str, range: Range<u64>) -> Result<ByteStream> {
@@ -198,7 +227,9 @@ pub(super) async fn large_bytes(hub: &Hub, large: &Large, range: Range<u64>) -> 
     }
     let damaged = || Error::Damaged(format!("large file {} is nowhere; run fsck", large.sha256));
     let file = large.xet.as_ref().ok_or_else(damaged)?;
-    let terms = cas::files::terms(&hub.db, file).await?.ok_or_else(damaged)?;
+    let terms = cas::files::terms(&hub.db, file)
+        .await?
+        .ok_or_else(damaged)?;
     cas::read::stream(&hub.db, &hub.objects, &terms, range).await
 }
 

@@ -2,7 +2,9 @@
 //! protocol, as the clients call it.
 
 use super::access::{Guard, Need, guard};
-use super::{Hub, commits, device, git, identity, info, lfs, lifecycle, refs, resolve, tree, upload, xet};
+use super::{
+    Hub, commits, device, git, identity, info, lfs, lifecycle, refs, resolve, tree, upload, xet,
+};
 use crate::error::{Code, Error};
 use crate::repos::names::Kind;
 use axum::Router;
@@ -66,7 +68,9 @@ pub fn table() -> Vec<(Method, String, &'static str)> {
         Need::XetWrite => "xet-write",
     };
     let routes = all().into_iter();
-    routes.map(|route| (route.method, route.path, need(route.need))).collect()
+    routes
+        .map(|route| (route.method, route.path, need(route.need)))
+        .collect()
 }
 
 fn all() -> Vec<Route> {
@@ -103,8 +107,16 @@ fn global() -> Vec<Route> {
 /// Xet's content-addressed store.
 fn cas() -> Vec<Route> {
     vec![
-        get("/v1/reconstructions/{file}", Need::XetRead, xet::reconstruction_v1),
-        get("/v2/reconstructions/{file}", Need::XetRead, xet::reconstruction_v2),
+        get(
+            "/v1/reconstructions/{file}",
+            Need::XetRead,
+            xet::reconstruction_v1,
+        ),
+        get(
+            "/v2/reconstructions/{file}",
+            Need::XetRead,
+            xet::reconstruction_v2,
+        ),
         get("/v1/chunks/{prefix}/{hash}", Need::XetRead, xet::chunk),
         post("/v1/xorbs/{prefix}/{hash}", Need::XetWrite, xet::put_xorb),
         get("/v1/xorbs/{prefix}/{hash}", Need::XetWrite, xet::head_xorb),
@@ -112,9 +124,21 @@ fn cas() -> Vec<Route> {
         post("/v2/shards", Need::XetWrite, xet::put_shard_v2),
         post("/v1/telemetry", Need::Nothing, identity::telemetry),
         get("/xet/xorbs/{hash}", Need::Signature, xet::xorb_bytes),
-        put("/lfs/objects/{repo}/{sha256}/{size}", Need::Signature, lfs::put),
-        get("/lfs/objects/{repo}/{sha256}/{size}", Need::Signature, lfs::get),
-        post("/lfs/objects/{repo}/{sha256}/{size}", Need::Signature, lfs::verify_signed),
+        put(
+            "/lfs/objects/{repo}/{sha256}/{size}",
+            Need::Signature,
+            lfs::put,
+        ),
+        get(
+            "/lfs/objects/{repo}/{sha256}/{size}",
+            Need::Signature,
+            lfs::get,
+        ),
+        post(
+            "/lfs/objects/{repo}/{sha256}/{size}",
+            Need::Signature,
+            lfs::verify_signed,
+        ),
     ]
 }
 

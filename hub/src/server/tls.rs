@@ -36,12 +36,16 @@ impl Tls {
     /// When they cannot be read, are no PEM files, or do not belong together.
     pub(super) fn load(&self) -> Result<Arc<ServerConfig>> {
         let bad = |path: &Path, problem: &dyn std::fmt::Display| {
-            Error::Setup(format!("{}: {problem}; TLS wants a certificate and its key as PEM files", path.display()))
+            Error::Setup(format!(
+                "{}: {problem}; TLS wants a certificate and its key as PEM files",
+                path.display()
+            ))
         };
         let chain = CertificateDer::pem_file_iter(&self.certificate)
             .and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>)
             .map_err(|error| bad(&self.certificate, &error))?;
-        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| bad(&self.key, &error))?;
+        let key =
+            PrivateKeyDer::from_pem_file(&self.key).map_err(|error| bad(&self.key, &error))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

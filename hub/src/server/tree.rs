@@ -50,7 +50,11 @@ pub(super) fn large_json(large: &Large, pointer_size: u64) -> Value {
     json!({"oid": large.sha256, "size": large.size, "pointerSize": pointer_size})
 }
 
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// Text for use in an address.
 pub(super) fn encode(text: &str) -> String {
@@ -93,11 +97,18 @@ async fn list(
     let commit = refs::resolve(&hub.db, repo, revision).await?;
     let folder = find(&hub.db, &commit.tree, path).await?;
     let folder = folder.filter(Entry::is_folder).ok_or_else(|| {
-        Error::missing(Code::EntryNotFound, format!("there is no folder {path:?} at {revision}"))
-            .at_commit(&commit.oid)
+        Error::missing(
+            Code::EntryNotFound,
+            format!("there is no folder {path:?} at {revision}"),
+        )
+        .at_commit(&commit.oid)
     })?;
     let is_expanded = is_set(&query, "expand");
-    let most = if is_expanded { limits::TREE_PAGE_EXPANDED } else { limits::TREE_PAGE };
+    let most = if is_expanded {
+        limits::TREE_PAGE_EXPANDED
+    } else {
+        limits::TREE_PAGE
+    };
     let limit = first(&query, "limit").and_then(|text| text.parse().ok());
     let limit = limit.unwrap_or(most).clamp(1, most);
     let after = first(&query, "cursor").map(str::to_owned);
@@ -149,7 +160,11 @@ async fn describe(
 
 fn item_json(item: &Item, known: &Known) -> Value {
     let entry = &item.entry;
-    let kind = if entry.is_folder() { "directory" } else { "file" };
+    let kind = if entry.is_folder() {
+        "directory"
+    } else {
+        "file"
+    };
     let mut value = json!({
         "type": kind, "oid": entry.oid, "size": known.size(entry), "path": item.path,
     });
@@ -174,7 +189,10 @@ pub(super) async fn paths_info(
     let text = String::from_utf8_lossy(&bytes);
     let (mut paths, is_expanded) = parse_paths(&text);
     if paths.len() > limits::PATHS {
-        return Err(Error::bad(format!("at most {} paths may be asked for at once", limits::PATHS)));
+        return Err(Error::bad(format!(
+            "at most {} paths may be asked for at once",
+            limits::PATHS
+        )));
     }
     paths.sort();
     paths.dedup();
@@ -196,11 +214,19 @@ fn parse_paths(text: &str) -> (Vec<String>, bool) {
     if let Ok(value) = serde_json::from_str::<Value>(text)
         && let Some(paths) = value.get("paths").and_then(Value::as_array)
     {
-        let paths = paths.iter().filter_map(|path| path.as_str().map(str::to_owned));
-        let expand = value.get("expand").and_then(Value::as_bool).unwrap_or(false);
+        let paths = paths
+            .iter()
+            .filter_map(|path| path.as_str().map(str::to_owned));
+        let expand = value
+            .get("expand")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
         return (paths.collect(), expand);
     }
     let form = pairs(text);
     let paths = form.iter().filter(|pair| pair.0 == "paths");
-    (paths.map(|pair| pair.1.clone()).collect(), is_set(&form, "expand"))
+    (
+        paths.map(|pair| pair.1.clone()).collect(),
+        is_set(&form, "expand"),
+    )
 }

@@ -88,7 +88,13 @@ pub(super) async fn preupload(
         let is_large = attributes.is_large(&file.path, file.size, &sample);
         let mode = if is_large { "lfs" } else { "regular" };
         let entry = existing.get(&file.path).filter(|entry| !entry.is_folder());
-        let oid = entry.and_then(|entry| present(entry, is_large, files::large_behind(entry, &large).is_some()));
+        let oid = entry.and_then(|entry| {
+            present(
+                entry,
+                is_large,
+                files::large_behind(entry, &large).is_some(),
+            )
+        });
         json!({
             "path": file.path, "uploadMode": mode,
             "shouldIgnore": is_ignored(&ignore, &file.path), "oid": oid,
@@ -121,7 +127,10 @@ async fn attributes(hub: &Hub, commit: &Commit) -> Result<Attributes> {
     };
     let (pack, start, size) = files::blob_place(&hub.db, &entry.oid).await?;
     let size = size.min(limits::CARD as u64);
-    let bytes = hub.objects.read(&pack_key(&pack), start..start + size).await?;
+    let bytes = hub
+        .objects
+        .read(&pack_key(&pack), start..start + size)
+        .await?;
     Ok(Attributes::parse(&String::from_utf8_lossy(&bytes)))
 }
 

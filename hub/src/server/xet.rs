@@ -58,8 +58,7 @@ fn token(hub: &Hub, visit: &Visit, may_write: bool) -> Result<Response> {
 }
 
 fn hash(text: &str) -> Result<Hash> {
-    text.parse()
-        .map_err(|error| Error::bad(format!("{error}")))
+    text.parse().map_err(|error| Error::bad(format!("{error}")))
 }
 
 /// Takes a xorb.
@@ -82,7 +81,10 @@ pub(super) async fn head_xorb(
     Path((_, name)): Path<(String, String)>,
 ) -> Result<Response> {
     if method != Method::HEAD {
-        return Err(Error::refused(405, "xorbs are read through reconstructions"));
+        return Err(Error::refused(
+            405,
+            "xorbs are read through reconstructions",
+        ));
     }
     let name = hash(&name)?.to_string();
     // Only whoever may refer to it is told.
@@ -155,7 +157,11 @@ pub(super) async fn put_shard_v2(
         let _ = sender.send(last).await;
     });
     let mut response = Body::from_stream(frames(receiver)).into_response();
-    set(response.headers_mut(), "content-type", "application/x-ndjson");
+    set(
+        response.headers_mut(),
+        "content-type",
+        "application/x-ndjson",
+    );
     Ok(response)
 }
 
@@ -223,18 +229,15 @@ pub(super) async fn reconstruction_v2(
 ) -> Result<Response> {
     let plan = plan(&hub, &visit, &file, &headers).await?;
     let url = |hash: &Hash, spans: &[XorbSpan]| {
-        let span = spans.first().map(|span| xorb_url(&hub, &visit, hash, &span.bytes));
+        let span = spans
+            .first()
+            .map(|span| xorb_url(&hub, &visit, hash, &span.bytes));
         span.unwrap_or_default()
     };
     Ok(ok(json!(plan.into_v2(1, url))))
 }
 
-async fn plan(
-    hub: &Hub,
-    visit: &Visit,
-    file: &str,
-    headers: &HeaderMap,
-) -> Result<Reconstruction> {
+async fn plan(hub: &Hub, visit: &Visit, file: &str, headers: &HeaderMap) -> Result<Reconstruction> {
     let hash = hash(file)?;
     let name = hash.to_string();
     let missing = || Error::refused(404, format!("this repository has no file {name}"));
@@ -269,21 +272,29 @@ pub(super) async fn xorb_bytes(
     headers: HeaderMap,
 ) -> Result<Response> {
     let name = hash(&name)?.to_string();
-    hub.keys.check_link("xorb", &format!("{name} {}", allowed.r), &query)?;
+    hub.keys
+        .check_link("xorb", &format!("{name} {}", allowed.r), &query)?;
     let bounds = allowed.r.split_once('-');
     let bounds = bounds.and_then(|(start, end)| Some((start.parse().ok()?, end.parse().ok()?)));
     let (start, last): (u64, u64) = bounds.ok_or_else(|| Error::bad("the address has no range"))?;
     let end = last.saturating_add(1);
     let range = byte_range(&headers, end)?.unwrap_or(start..end);
     if range.start < start || range.end > end {
-        return Err(Error::refused(416, format!("this address is for bytes {start} to {last}")));
+        return Err(Error::refused(
+            416,
+            format!("this address is for bytes {start} to {last}"),
+        ));
     }
     let stream = hub.objects.stream(&xorb_key(&name), range.clone()).await?;
     let mut response = Body::from_stream(stream).into_response();
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     let headers = response.headers_mut();
     super::reply::harmless(headers);
-    set(headers, "content-length", &(range.end - range.start).to_string());
+    set(
+        headers,
+        "content-length",
+        &(range.end - range.start).to_string(),
+    );
     let content_range = format!("bytes {}-{}/*", range.start, range.end.saturating_sub(1));
     set(headers, "content-range", &content_range);
     Ok(response)

@@ -47,7 +47,9 @@ impl Server {
     }
 
     fn run_hub(runtime: Runtime, hub: Arc<Hub>, token: String, folder: TempDir) -> Self {
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+            .unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         runtime.spawn(Arc::clone(&hub).serve(listener, async {
@@ -97,7 +99,11 @@ impl Server {
 }
 
 fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 impl Drop for Server {
@@ -128,7 +134,11 @@ pub(crate) fn post(server: &Server, path: &str, body: &str) {
         .header("content-type", "application/json")
         .send(body)
         .unwrap();
-    assert!(response.status().is_success(), "{path}: {}", response.status());
+    assert!(
+        response.status().is_success(),
+        "{path}: {}",
+        response.status()
+    );
 }
 
 /// What the first administrator gets.

@@ -25,8 +25,15 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// In the order in which rows are removed: those that refer to others first.
-    pub(super) const IN_ORDER: [Self; 7] =
-        [Self::Commit, Self::Tree, Self::Blob, Self::Link, Self::Large, Self::File, Self::Xorb];
+    pub(super) const IN_ORDER: [Self; 7] = [
+        Self::Commit,
+        Self::Tree,
+        Self::Blob,
+        Self::Link,
+        Self::Large,
+        Self::File,
+        Self::Xorb,
+    ];
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -41,7 +48,9 @@ impl Kind {
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
-        Self::IN_ORDER.into_iter().find(|kind| kind.as_str() == text)
+        Self::IN_ORDER
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
     }
 }
 
@@ -62,7 +71,9 @@ pub(super) struct Dead<'a> {
 type Id = [u8; 20];
 
 fn id(oid: &str) -> Id {
-    from_hex(oid).and_then(|bytes| bytes.try_into().ok()).unwrap_or_default()
+    from_hex(oid)
+        .and_then(|bytes| bytes.try_into().ok())
+        .unwrap_or_default()
 }
 
 /// What is in use.
@@ -87,17 +98,27 @@ impl<'a> Dead<'a> {
 
     /// Whether it was unused for long enough, and all that leads to it.
     pub(super) fn is_due(&self, key: &(Kind, String)) -> bool {
-        let is_old = self.marks.get(key).is_some_and(|since| *since <= self.limit_ms);
+        let is_old = self
+            .marks
+            .get(key)
+            .is_some_and(|since| *since <= self.limit_ms);
         is_old && self.has(key) && !self.held.contains(key)
     }
 
     pub(super) async fn find(db: &Db, marks: &'a Marks, limit_ms: i64) -> Result<Self> {
         let mut live = Live::default();
-        let repos: Vec<(String,)> = sqlx::query_as("SELECT id FROM repos").fetch_all(db.pool()).await?;
+        let repos: Vec<(String,)> = sqlx::query_as("SELECT id FROM repos")
+            .fetch_all(db.pool())
+            .await?;
         for (repo,) in repos {
             live.add_repo(db, &repo).await?;
         }
-        let mut dead = Self { unused: HashSet::new(), held: HashSet::new(), marks, limit_ms };
+        let mut dead = Self {
+            unused: HashSet::new(),
+            held: HashSet::new(),
+            marks,
+            limit_ms,
+        };
         for oid in names(db, "SELECT oid FROM trees").await? {
             dead.add(Kind::Tree, live.trees.contains(&id(&oid)), oid);
         }
@@ -141,7 +162,9 @@ impl<'a> Dead<'a> {
         }
         let mut files = Uses::default();
         let rows: Vec<(String, Option<String>)> =
-            sqlx::query_as("SELECT sha256, xet FROM lfs_objects").fetch_all(db.pool()).await?;
+            sqlx::query_as("SELECT sha256, xet FROM lfs_objects")
+                .fetch_all(db.pool())
+                .await?;
         for (sha256, xet) in rows {
             let by = self.add_led(Kind::Large, large.of(&sha256), sha256);
             if let Some(xet) = xet {
@@ -154,8 +177,9 @@ impl<'a> Dead<'a> {
             by_file.insert(hash, by);
         }
         let mut xorbs = Uses::default();
-        let pairs: Vec<(String, String)> =
-            sqlx::query_as("SELECT file, xorb FROM file_xorbs").fetch_all(db.pool()).await?;
+        let pairs: Vec<(String, String)> = sqlx::query_as("SELECT file, xorb FROM file_xorbs")
+            .fetch_all(db.pool())
+            .await?;
         for (file, xorb) in pairs {
             xorbs.add(xorb, by_file.get(&file).copied().flatten());
         }
@@ -214,7 +238,9 @@ impl Live {
         let mut open: Vec<String> = heads.into_iter().map(|head| head.0).collect();
         let mut trees = HashSet::new();
         while let Some(oid) = open.pop() {
-            let Some((tree, parents)) = commits.get(&oid) else { continue };
+            let Some((tree, parents)) = commits.get(&oid) else {
+                continue;
+            };
             if self.commits.insert(format!("{repo}/{oid}")) {
                 trees.insert(tree.clone());
                 open.extend(parents.split_whitespace().map(str::to_owned));

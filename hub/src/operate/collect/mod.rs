@@ -7,8 +7,8 @@ use crate::db::{Db, now_ms, parameters};
 use crate::error::{Error, Result};
 use crate::objects::{KINDS, lfs_key, pack_key, xorb_key};
 use crate::server::Hub;
-use dead::{Dead, Marks};
 pub(crate) use dead::Kind;
+use dead::{Dead, Marks};
 use futures_util::StreamExt;
 use sqlx::{Any, AssertSqlSafe, Transaction};
 use std::collections::HashSet;
@@ -28,7 +28,10 @@ pub struct GcOptions {
 
 impl Default for GcOptions {
     fn default() -> Self {
-        Self { older_than: KEPT_AT_LEAST, is_dry_run: false }
+        Self {
+            older_than: KEPT_AT_LEAST,
+            is_dry_run: false,
+        }
     }
 }
 
@@ -66,7 +69,10 @@ pub async fn gc(hub: &Hub, options: &GcOptions) -> Result<GcReport> {
     let limit_ms = now_ms() - age_ms;
     let dead = Dead::find(&hub.db, &since, limit_ms).await?;
     let due: HashSet<&(Kind, String)> = dead.all().filter(|key| dead.is_due(key)).collect();
-    let mut report = GcReport { unused: dead.all().count() as u64, ..GcReport::default() };
+    let mut report = GcReport {
+        unused: dead.all().count() as u64,
+        ..GcReport::default()
+    };
     count(&mut report, due.iter().copied());
     if options.is_dry_run {
         return Ok(report);
@@ -92,7 +98,9 @@ fn count<'a>(report: &mut GcReport, keys: impl Iterator<Item = &'a (Kind, String
 
 async fn marks(db: &Db) -> Result<Marks> {
     let rows: Vec<(String, String, i64)> =
-        sqlx::query_as("SELECT kind, id, since_ms FROM gc_marks").fetch_all(db.pool()).await?;
+        sqlx::query_as("SELECT kind, id, since_ms FROM gc_marks")
+            .fetch_all(db.pool())
+            .await?;
     let mark = |(kind, id, since): (String, String, i64)| Some(((Kind::parse(&kind)?, id), since));
     Ok(rows.into_iter().filter_map(mark).collect())
 }
@@ -128,7 +136,12 @@ async fn remove(db: &Db, due: &HashSet<&(Kind, String)>, limit_ms: i64) -> Resul
     let dead = Dead::find(db, &still, limit_ms).await?;
     let kept = |key: &&&(Kind, String)| dead.is_due(key);
     for kind in Kind::IN_ORDER {
-        let ids: Vec<&String> = due.iter().filter(kept).filter(|key| key.0 == kind).map(|key| &key.1).collect();
+        let ids: Vec<&String> = due
+            .iter()
+            .filter(kept)
+            .filter(|key| key.0 == kind)
+            .map(|key| &key.1)
+            .collect();
         for part in ids.chunks(200) {
             delete(&mut transaction, kind, part).await?;
         }
@@ -137,7 +150,11 @@ async fn remove(db: &Db, due: &HashSet<&(Kind, String)>, limit_ms: i64) -> Resul
     Ok(())
 }
 
-async fn delete(transaction: &mut Transaction<'static, Any>, kind: Kind, ids: &[&String]) -> Result<()> {
+async fn delete(
+    transaction: &mut Transaction<'static, Any>,
+    kind: Kind,
+    ids: &[&String],
+) -> Result<()> {
     let list = parameters(1, ids.len());
     let rows = match kind {
         // Keys of two columns are told apart by the slash between them.
@@ -167,9 +184,15 @@ async fn delete(transaction: &mut Transaction<'static, Any>, kind: Kind, ids: &[
 async fn sweep(hub: &Hub, older_than: Duration, report: &mut GcReport) -> Result<()> {
     let mut rows = HashSet::new();
     let queries = [
-        ("SELECT DISTINCT pack FROM blobs", pack_key as fn(&str) -> String),
+        (
+            "SELECT DISTINCT pack FROM blobs",
+            pack_key as fn(&str) -> String,
+        ),
         ("SELECT hash FROM xorbs", xorb_key),
-        ("SELECT sha256 FROM lfs_objects WHERE is_stored = 1", lfs_key),
+        (
+            "SELECT sha256 FROM lfs_objects WHERE is_stored = 1",
+            lfs_key,
+        ),
     ];
     for (text, key) in queries {
         let names: Vec<(String,)> = sqlx::query_as(text).fetch_all(hub.db.pool()).await?;

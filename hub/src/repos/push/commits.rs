@@ -42,8 +42,13 @@ pub(super) fn parse(id: &Id, raw: Vec<u8>) -> Result<PushedCommit> {
     let text = String::from_utf8_lossy(&raw);
     let (head, message) = text.split_once("\n\n").unwrap_or((&text, ""));
     let mut lines = head.lines();
-    let tree = lines.next().and_then(|line| line.strip_prefix("tree ")).filter(|oid| is_commit_id(oid));
-    let tree = tree.and_then(from_hex).and_then(|bytes| Id::try_from(bytes).ok());
+    let tree = lines
+        .next()
+        .and_then(|line| line.strip_prefix("tree "))
+        .filter(|oid| is_commit_id(oid));
+    let tree = tree
+        .and_then(from_hex)
+        .and_then(|bytes| Id::try_from(bytes).ok());
     let tree = tree.ok_or_else(|| bad("names no tree"))?;
     let mut parents = Vec::new();
     let (mut author, mut date_s) = (None, None);
@@ -66,7 +71,13 @@ pub(super) fn parse(id: &Id, raw: Vec<u8>) -> Result<PushedCommit> {
         tree,
         parents,
         author,
-        title: message.lines().next().unwrap_or_default().chars().take(500).collect(),
+        title: message
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .take(500)
+            .collect(),
         message,
         date_s,
         raw,
@@ -78,13 +89,21 @@ pub(super) fn parse(id: &Id, raw: Vec<u8>) -> Result<PushedCommit> {
 fn name_of(text: &str) -> String {
     let name = text.split('<').next().unwrap_or_default().trim();
     let name: String = name.chars().filter(|c| !c.is_control()).take(200).collect();
-    if name.is_empty() { "unknown".to_owned() } else { name }
+    if name.is_empty() {
+        "unknown".to_owned()
+    } else {
+        name
+    }
 }
 
 fn date_of(text: &str) -> Option<i64> {
     let mut words = text.rsplit(' ');
     words.next()?;
-    words.next()?.parse().ok().filter(|date| (0..LATEST_S).contains(date))
+    words
+        .next()?
+        .parse()
+        .ok()
+        .filter(|date| (0..LATEST_S).contains(date))
 }
 
 #[cfg(test)]
@@ -101,8 +120,14 @@ mod tests {
         );
         let commit = parse(&[1; 20], raw.into_bytes()).unwrap();
         assert_eq!(commit.parents, [a, b]);
-        assert_eq!((commit.author.as_str(), commit.title.as_str()), ("An Author", "Merge"));
-        assert_eq!((commit.message.as_str(), commit.date_s), ("Merge\n\nWhy.", 1_700_000_000));
+        assert_eq!(
+            (commit.author.as_str(), commit.title.as_str()),
+            ("An Author", "Merge")
+        );
+        assert_eq!(
+            (commit.message.as_str(), commit.date_s),
+            ("Merge\n\nWhy.", 1_700_000_000)
+        );
     }
 
     proptest! {

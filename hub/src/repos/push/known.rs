@@ -42,11 +42,13 @@ impl Known {
 
     /// Adds what lay at every commit.
     pub(super) async fn load_history(&mut self, db: &Db, repo: &Repo) -> Result<()> {
-        let all: Vec<(String,)> = sqlx::query_as("SELECT DISTINCT tree FROM commits WHERE repo = $1")
-            .bind(repo.id.clone())
-            .fetch_all(db.pool())
-            .await?;
-        self.add(db, all.into_iter().map(|row| row.0).collect()).await
+        let all: Vec<(String,)> =
+            sqlx::query_as("SELECT DISTINCT tree FROM commits WHERE repo = $1")
+                .bind(repo.id.clone())
+                .fetch_all(db.pool())
+                .await?;
+        self.add(db, all.into_iter().map(|row| row.0).collect())
+            .await
     }
 
     async fn add(&mut self, db: &Db, roots: Vec<String>) -> Result<()> {
@@ -61,10 +63,17 @@ impl Known {
             for part in wanted.chunks(64) {
                 let found = load_many(db, part).await?;
                 if found.len() != part.len() {
-                    return Err(Error::Damaged("trees of a commit are missing; run fsck".to_owned()));
+                    return Err(Error::Damaged(
+                        "trees of a commit are missing; run fsck".to_owned(),
+                    ));
                 }
                 for (oid, entries) in found {
-                    level.extend(entries.iter().filter(|entry| entry.is_folder()).map(|entry| entry.oid.clone()));
+                    level.extend(
+                        entries
+                            .iter()
+                            .filter(|entry| entry.is_folder())
+                            .map(|entry| entry.oid.clone()),
+                    );
                     self.insert(&oid, &entries)?;
                 }
             }

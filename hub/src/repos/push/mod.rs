@@ -52,15 +52,22 @@ pub(crate) struct Target<'a> {
 ///
 /// # Errors
 /// Refusals in words for the pusher; then nothing has changed.
-pub(crate) async fn push(target: Target<'_>, updates: &[Update], pushed: pack::Objects) -> Result<()> {
+pub(crate) async fn push(
+    target: Target<'_>,
+    updates: &[Update],
+    pushed: pack::Objects,
+) -> Result<()> {
     for update in updates {
         check_name(target, update).await?;
     }
     let commits = new_commits(target, updates, &pushed).await?;
     let checked = check_trees(target, &commits, &pushed).await?;
     check_pointers(target, &checked.pointers).await?;
-    let blobs: HashMap<Id, pack::Stored> =
-        checked.blobs.iter().filter_map(|id| Some((*id, *pushed.by_id.get(id)?))).collect();
+    let blobs: HashMap<Id, pack::Stored> = checked
+        .blobs
+        .iter()
+        .filter_map(|id| Some((*id, *pushed.by_id.get(id)?)))
+        .collect();
     let bytes = blobs.values().map(|blob| blob.size).sum();
     quota::check(target.db, &target.repo.owner, bytes).await?;
     let pack = store_blobs(target.objects, Arc::new(pushed), blobs).await?;
@@ -81,7 +88,9 @@ pub(crate) async fn push(target: Target<'_>, updates: &[Update], pushed: pack::O
 }
 
 async fn refresh_main(target: Target<'_>, updates: &[Update]) -> Result<()> {
-    let main = updates.iter().find(|update| update.name == "refs/heads/main");
+    let main = updates
+        .iter()
+        .find(|update| update.name == "refs/heads/main");
     if let Some(oid) = main.and_then(|update| update.new.as_ref())
         && let Some(head) = refs::commit_by_id(target.db, target.repo, oid).await?
     {
@@ -104,9 +113,16 @@ async fn check_name(target: Target<'_>, update: &Update) -> Result<()> {
     if let Some(number) = name.strip_prefix("refs/pr/") {
         let exists = refs::target(target.db, target.repo, name).await?.is_some();
         let is_number = number.parse::<u32>().is_ok();
-        return if exists && is_number { Ok(()) } else { bad("is no open pull request") };
+        return if exists && is_number {
+            Ok(())
+        } else {
+            bad("is no open pull request")
+        };
     }
-    match name.strip_prefix("refs/heads/").or_else(|| name.strip_prefix("refs/tags/")) {
+    match name
+        .strip_prefix("refs/heads/")
+        .or_else(|| name.strip_prefix("refs/tags/"))
+    {
         Some(short) => check_ref_name(short),
         None => bad("is no branch, tag or pull request; push to refs/heads/… or refs/tags/…"),
     }
@@ -118,12 +134,18 @@ async fn new_commits(
     updates: &[Update],
     pushed: &pack::Objects,
 ) -> Result<Vec<PushedCommit>> {
-    let mut open: Vec<String> = updates.iter().filter_map(|update| update.new.clone()).collect();
+    let mut open: Vec<String> = updates
+        .iter()
+        .filter_map(|update| update.new.clone())
+        .collect();
     let mut seen: HashSet<String> = open.iter().cloned().collect();
     let mut found = Vec::new();
     while !open.is_empty() {
         let head = "SELECT oid FROM commits WHERE repo = $1 AND oid IN";
-        let rows = target.db.in_list(head, "", &[&target.repo.id], &open).await?;
+        let rows = target
+            .db
+            .in_list(head, "", &[&target.repo.id], &open)
+            .await?;
         let mut stored = HashSet::new();
         for row in rows {
             stored.insert(sqlx::Row::try_get::<String, _>(&row, "oid")?);
@@ -138,7 +160,13 @@ async fn new_commits(
                 )));
             };
             let commit = commits::parse(&id, pushed.read(object)?)?;
-            next.extend(commit.parents.iter().filter(|oid| seen.insert((*oid).clone())).cloned());
+            next.extend(
+                commit
+                    .parents
+                    .iter()
+                    .filter(|oid| seen.insert((*oid).clone()))
+                    .cloned(),
+            );
             found.push(commit);
         }
         open = next;
@@ -154,10 +182,16 @@ async fn check_trees(
     // What the pusher started from: the parents that are here.
     let new: HashSet<&str> = commits.iter().map(|commit| commit.oid.as_str()).collect();
     let parents: HashSet<&String> = commits.iter().flat_map(|commit| &commit.parents).collect();
-    let edges: Vec<String> =
-        parents.into_iter().filter(|oid| !new.contains(oid.as_str())).cloned().collect();
+    let edges: Vec<String> = parents
+        .into_iter()
+        .filter(|oid| !new.contains(oid.as_str()))
+        .cloned()
+        .collect();
     let head = "SELECT tree FROM commits WHERE repo = $1 AND oid IN";
-    let rows = target.db.in_list(head, "", &[&target.repo.id], &edges).await?;
+    let rows = target
+        .db
+        .in_list(head, "", &[&target.repo.id], &edges)
+        .await?;
     let mut roots = Vec::new();
     for row in rows {
         roots.push(sqlx::Row::try_get(&row, "tree")?);
@@ -281,7 +315,10 @@ async fn move_ref(
     let (action, query) = match (&update.old, &update.new) {
         (None, None) => return Err(Error::bad(format!("{name:?} goes from nowhere to nowhere"))),
         (None, Some(new)) => {
-            let new = Ref { name: name.clone(), target: new.clone() };
+            let new = Ref {
+                name: name.clone(),
+                target: new.clone(),
+            };
             if !refs::insert(transaction, repo, &new, "").await? {
                 return Err(moved(name));
             }
@@ -290,7 +327,10 @@ async fn move_ref(
         (Some(old), Some(new)) => {
             let text = "UPDATE refs SET target = $4, message = '' WHERE repo = $1 AND name = $2 AND target = $3 \
                         AND EXISTS (SELECT 1 FROM commits WHERE repo = $1 AND oid = $4)";
-            ("repo.push", Some(bound(text, repo, name, old).bind(new.clone())))
+            (
+                "repo.push",
+                Some(bound(text, repo, name, old).bind(new.clone())),
+            )
         }
         (Some(old), None) => {
             let text = "DELETE FROM refs WHERE repo = $1 AND name = $2 AND target = $3";
@@ -317,7 +357,10 @@ fn bound(
     name: &str,
     old: &str,
 ) -> sqlx::query::Query<'static, Any, sqlx::any::AnyArguments> {
-    sqlx::query(text).bind(repo.id.clone()).bind(name.to_owned()).bind(old.to_owned())
+    sqlx::query(text)
+        .bind(repo.id.clone())
+        .bind(name.to_owned())
+        .bind(old.to_owned())
 }
 
 fn moved(name: &str) -> Error {

@@ -69,7 +69,10 @@ impl Objects {
 
     /// An object of a kind.
     pub(crate) fn get(&self, id: &Id, kind: ObjectKind) -> Option<Stored> {
-        self.by_id.get(id).copied().filter(|stored| stored.kind == kind)
+        self.by_id
+            .get(id)
+            .copied()
+            .filter(|stored| stored.kind == kind)
     }
 
     /// An object's bytes.
@@ -99,7 +102,10 @@ pub(crate) fn unpack(pack: impl BufRead, scratch: File, limits: Limits) -> Resul
     }
     let count = u32::from_be_bytes([head[8], head[9], head[10], head[11]]);
     if count > limits.objects {
-        return Err(bad(format!("it has {count} objects, {} are allowed; push in parts", limits.objects)));
+        return Err(bad(format!(
+            "it has {count} objects, {} are allowed; push in parts",
+            limits.objects
+        )));
     }
     let writer = scratch.try_clone().map_err(Error::io("store a push"))?;
     let mut unpacking = Unpacking {
@@ -166,7 +172,9 @@ impl Unpacking {
             }
             6 => {
                 let base = reader.distance()?;
-                let base = at.checked_sub(base).ok_or_else(|| bad("a delta's base lies before the pack"))?;
+                let base = at
+                    .checked_sub(base)
+                    .ok_or_else(|| bad("a delta's base lies before the pack"))?;
                 return self.delta(reader, at, size, Base::Offset(base));
             }
             7 => {
@@ -207,14 +215,19 @@ impl Unpacking {
     fn spend(&mut self, bytes: u64) -> Result<()> {
         self.spent = self.spent.saturating_add(bytes);
         if self.spent > self.limits.total {
-            return Err(bad(format!("it unpacks to more than {} bytes; push in parts", self.limits.total)));
+            return Err(bad(format!(
+                "it unpacks to more than {} bytes; push in parts",
+                self.limits.total
+            )));
         }
         Ok(())
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<u64> {
         let start = self.written;
-        self.writer.write_all(bytes).map_err(Error::io("store a push"))?;
+        self.writer
+            .write_all(bytes)
+            .map_err(Error::io("store a push"))?;
         self.written += bytes.len() as u64;
         Ok(start)
     }
@@ -248,7 +261,12 @@ impl Unpacking {
             return Ok(());
         }
         let start = self.append(&delta)?;
-        self.waiting.push(Waiting { at, base, start, size });
+        self.waiting.push(Waiting {
+            at,
+            base,
+            start,
+            size,
+        });
         Ok(())
     }
 
@@ -264,9 +282,11 @@ impl Unpacking {
         self.spend(base.size)?;
         self.writer.flush().map_err(Error::io("store a push"))?;
         let bytes = read(&self.scratch, base.start, base.size)?;
-        let size = delta::result_size(&bytes, delta).ok_or_else(|| bad("a delta does not fit its base"))?;
+        let size = delta::result_size(&bytes, delta)
+            .ok_or_else(|| bad("a delta does not fit its base"))?;
         self.check_size(size)?;
-        let content = delta::apply(&bytes, delta).ok_or_else(|| bad("a delta does not fit its base"))?;
+        let content =
+            delta::apply(&bytes, delta).ok_or_else(|| bad("a delta does not fit its base"))?;
         self.store(at, base.kind, &content)?;
         Ok(true)
     }
@@ -356,7 +376,8 @@ impl<R: BufRead> Counted<R> {
         while byte & 0x80 != 0 {
             byte = self.byte()?;
             let next = distance.checked_add(1).and_then(|n| n.checked_mul(128));
-            distance = next.ok_or_else(|| bad("a delta's base is too far away"))? | u64::from(byte & 0x7f);
+            distance =
+                next.ok_or_else(|| bad("a delta's base is too far away"))? | u64::from(byte & 0x7f);
         }
         Ok(distance)
     }
@@ -370,7 +391,11 @@ impl<R: BufRead> Counted<R> {
             return Err(bad("its digest is not that of its contents"));
         }
         let rest = self.inner.fill_buf().map_err(Error::io("read a push"))?;
-        if rest.is_empty() { Ok(()) } else { Err(bad("something follows it")) }
+        if rest.is_empty() {
+            Ok(())
+        } else {
+            Err(bad("something follows it"))
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use super::known::Known;
 use super::pack::{Id, ObjectKind, Objects, Stored};
 use crate::db::hex;
 use crate::error::{Error, Result};
-use crate::repos::git::{EncodedTree, Entry, Facts, encode_tree, parse_pointer};
 use crate::paths::PATH_LIMIT;
+use crate::repos::git::{EncodedTree, Entry, Facts, encode_tree, parse_pointer};
 use crate::repos::names::{check_path, fold};
 use crate::repos::trees::join;
 use std::collections::{HashMap, HashSet};
@@ -19,7 +19,10 @@ const FILES: u64 = 1_000_000;
 #[derive(Debug)]
 pub(super) enum Problem {
     /// It refers to something that is not here.
-    Missing { path: String, id: Id },
+    Missing {
+        path: String,
+        id: Id,
+    },
     Other(Error),
 }
 
@@ -87,16 +90,25 @@ impl<'a> Trees<'a> {
         let mut extent = Extent::default();
         if let Some(children) = self.known.folder(id) {
             for child in children.to_vec() {
-                let below = if child.is_folder { self.check(&child.id, path, depth + 1)? } else { FILE };
+                let below = if child.is_folder {
+                    self.check(&child.id, path, depth + 1)?
+                } else {
+                    FILE
+                };
                 extent.add(child.name_len, below);
             }
         } else {
-            let missing = || Problem::Missing { path: path.to_owned(), id: *id };
+            let missing = || Problem::Missing {
+                path: path.to_owned(),
+                id: *id,
+            };
             let stored = self.objects.get(id, ObjectKind::Tree).ok_or_else(missing)?;
             let entries = self.entries(&self.objects.read(stored)?, path, depth, &mut extent)?;
             let tree = encode_tree(entries.clone())?;
             if tree.oid != hex(id) {
-                return Err(refused(path, "is a folder whose entries are not in git's order").into());
+                return Err(
+                    refused(path, "is a folder whose entries are not in git's order").into(),
+                );
             }
             self.known.insert(&tree.oid, &entries)?;
             self.found.new.push(tree);
@@ -125,12 +137,16 @@ impl<'a> Trees<'a> {
         let mut entries = Vec::new();
         let mut names = HashSet::new();
         for parsed in parse(raw) {
-            let (mode, name, id) = parsed.ok_or_else(|| refused(folder, "is a folder that does not parse"))?;
-            let name = std::str::from_utf8(name).map_err(|_| refused(folder, "has a name that is not UTF-8"))?;
+            let (mode, name, id) =
+                parsed.ok_or_else(|| refused(folder, "is a folder that does not parse"))?;
+            let name = std::str::from_utf8(name)
+                .map_err(|_| refused(folder, "has a name that is not UTF-8"))?;
             let path = join(folder, name);
             check_path(&path)?;
             if name.contains('/') || !names.insert(fold(name)) {
-                return Err(refused(&path, "has the name of something beside it, case aside").into());
+                return Err(
+                    refused(&path, "has the name of something beside it, case aside").into(),
+                );
             }
             let is_executable = mode == b"100755";
             let facts = match mode {
@@ -143,11 +159,20 @@ impl<'a> Trees<'a> {
                     extent.add(name.len(), FILE);
                     self.file(&id, &path)?
                 }
-                b"120000" => return Err(refused(&path, "is a symbolic link; commit the file itself").into()),
-                b"160000" => return Err(refused(&path, "is a submodule; commit its files instead").into()),
+                b"120000" => {
+                    return Err(refused(&path, "is a symbolic link; commit the file itself").into());
+                }
+                b"160000" => {
+                    return Err(refused(&path, "is a submodule; commit its files instead").into());
+                }
                 _ => return Err(refused(&path, "is of a kind that this hub does not know").into()),
             };
-            entries.push(Entry { name: name.to_owned(), is_executable, oid: hex(&id), facts });
+            entries.push(Entry {
+                name: name.to_owned(),
+                is_executable,
+                oid: hex(&id),
+                facts,
+            });
         }
         if entries.is_empty() && !folder.is_empty() {
             return Err(refused(folder, "is an empty folder, which git does not have").into());
@@ -159,7 +184,10 @@ impl<'a> Trees<'a> {
         if let Some(facts) = self.known.file(id) {
             return Ok(facts.clone());
         }
-        let missing = || Problem::Missing { path: path.to_owned(), id: *id };
+        let missing = || Problem::Missing {
+            path: path.to_owned(),
+            id: *id,
+        };
         let stored = self.objects.get(id, ObjectKind::Blob).ok_or_else(missing)?;
         self.found.blobs.insert(*id);
         Ok(self.facts(stored, path)?)
@@ -168,16 +196,29 @@ impl<'a> Trees<'a> {
     fn facts(&mut self, stored: Stored, path: &str) -> Result<Facts> {
         let size = stored.size;
         // Pointers are short.
-        let content = if size <= 200 { self.objects.read(stored)? } else { Vec::new() };
+        let content = if size <= 200 {
+            self.objects.read(stored)?
+        } else {
+            Vec::new()
+        };
         let Some((sha256, content_size)) = parse_pointer(&content) else {
             return Ok(Facts::Blob { size });
         };
-        self.found.pointers.push((sha256.clone(), content_size, path.to_owned()));
-        Ok(Facts::Pointer { size, sha256, content_size })
+        self.found
+            .pointers
+            .push((sha256.clone(), content_size, path.to_owned()));
+        Ok(Facts::Pointer {
+            size,
+            sha256,
+            content_size,
+        })
     }
 }
 
-const FILE: Extent = Extent { files: 1, longest: 0 };
+const FILE: Extent = Extent {
+    files: 1,
+    longest: 0,
+};
 
 impl Extent {
     fn add(&mut self, name_len: usize, below: Self) {
@@ -188,7 +229,11 @@ impl Extent {
 
 fn refused(path: &str, problem: &str) -> Error {
     let shown: String = path.chars().take(200).collect();
-    let shown = if shown.is_empty() { "the root".to_owned() } else { format!("{shown:?}") };
+    let shown = if shown.is_empty() {
+        "the root".to_owned()
+    } else {
+        format!("{shown:?}")
+    };
     Error::bad(format!("{shown} {problem}"))
 }
 

@@ -111,7 +111,9 @@ where
 
     async fn next(&mut self) -> Result<Option<BytesMut>> {
         loop {
-            let end = self.buffer[self.searched..].iter().position(|&byte| byte == b'\n');
+            let end = self.buffer[self.searched..]
+                .iter()
+                .position(|&byte| byte == b'\n');
             if let Some(at) = end {
                 let line = self.buffer.split_to(self.searched + at + 1);
                 self.searched = 0;
@@ -262,7 +264,10 @@ impl<'a> Collector<'a> {
         if let Some(spool) = self.pack {
             pack.id = new_id()?;
             pack.blobs = self.blobs;
-            self.hub.objects.put_spool(&pack_key(&pack.id), spool).await?;
+            self.hub
+                .objects
+                .put_spool(&pack_key(&pack.id), spool)
+                .await?;
         }
         let title = header.summary.lines().next().unwrap_or_default().trim();
         let rest = header.summary.get(title.len()..).unwrap_or_default().trim();
@@ -314,9 +319,12 @@ impl<'a> Collector<'a> {
 
 fn decode(file: &File) -> Result<Vec<u8>> {
     match file.encoding.as_deref() {
-        None | Some("base64") => STANDARD
-            .decode(&file.content)
-            .map_err(|error| Error::bad(format!("{:?}: the content is no base64: {error}", file.path))),
+        None | Some("base64") => STANDARD.decode(&file.content).map_err(|error| {
+            Error::bad(format!(
+                "{:?}: the content is no base64: {error}",
+                file.path
+            ))
+        }),
         Some("utf-8") => Ok(file.content.as_bytes().to_vec()),
         Some(other) => Err(Error::bad(format!(
             "{:?}: the encoding {other:?} is unknown; use base64",
@@ -357,9 +365,13 @@ mod tests {
     }
 
     fn read(pieces: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-        let body = pieces.into_iter().map(|piece| Ok::<_, String>(Bytes::from(piece)));
+        let body = pieces
+            .into_iter()
+            .map(|piece| Ok::<_, String>(Bytes::from(piece)));
         let mut lines = Lines::new(futures_util::stream::iter(body));
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let mut all = Vec::new();
             while let Some(line) = lines.next().await.unwrap() {

@@ -32,7 +32,8 @@ pub(super) async fn write(
     sender: &Sender,
 ) -> Result<()> {
     let count = commits.send.len() + objects.trees.len() + objects.blobs.len();
-    let count = u32::try_from(count).map_err(|_| Error::bad("the repository has too many objects"))?;
+    let count =
+        u32::try_from(count).map_err(|_| Error::bad("the repository has too many objects"))?;
     let mut writer = Writer::new(sender);
     writer.raw(b"PACK\0\0\0\x02").await?;
     writer.raw(&count.to_be_bytes()).await?;
@@ -73,7 +74,10 @@ async fn trees(hub: &Hub, oids: &[String], writer: &mut Writer<'_>) -> Result<()
 async fn blobs(hub: &Hub, oids: &[String], writer: &mut Writer<'_>) -> Result<()> {
     for part in oids.chunks(200) {
         let head = "SELECT oid, pack, start, size FROM blobs WHERE oid IN";
-        let rows = hub.db.in_list(head, "ORDER BY pack, start", &[], part).await?;
+        let rows = hub
+            .db
+            .in_list(head, "ORDER BY pack, start", &[], part)
+            .await?;
         complete(rows.len(), part.len(), "blobs")?;
         for row in rows {
             let pack: String = row.try_get("pack")?;
@@ -92,7 +96,10 @@ fn complete(found: usize, expected: usize, what: &str) -> Result<()> {
     if found == expected {
         return Ok(());
     }
-    Err(Error::Damaged(format!("{} {what} are missing; run fsck", expected - found)))
+    Err(Error::Damaged(format!(
+        "{} {what} are missing; run fsck",
+        expected - found
+    )))
 }
 
 /// Collects bytes, hashes them and sends them on.
@@ -114,14 +121,19 @@ impl<'a> Writer<'a> {
     async fn raw(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
         self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= PIECE { self.send().await } else { Ok(()) }
+        if self.buffer.len() >= PIECE {
+            self.send().await
+        } else {
+            Ok(())
+        }
     }
 
     async fn object(&mut self, kind: u8, content: &[u8]) -> Result<()> {
         self.raw(&head(kind, content.len())).await?;
         let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
         let packed = encoder.write_all(content).and_then(|()| encoder.finish());
-        self.raw(&packed.map_err(Error::io("pack an object"))?).await
+        self.raw(&packed.map_err(Error::io("pack an object"))?)
+            .await
     }
 
     /// Everything collected, in packets of the first side band.

@@ -69,7 +69,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Request> {
             }
             "done" => fetch.is_done = true,
             "deepen-since" | "deepen-not" | "deepen-relative" | "filter" => {
-                return Err(Error::bad(format!("this hub does not know {word:?}; clone without it")));
+                return Err(Error::bad(format!(
+                    "this hub does not know {word:?}; clone without it"
+                )));
             }
             _ => {}
         }
@@ -101,7 +103,10 @@ impl Iterator for Lines<'_> {
                 return None;
             }
             let broken = || Error::bad("the request is no sequence of packet lines");
-            let length = self.0.get(..4).and_then(|digits| std::str::from_utf8(digits).ok());
+            let length = self
+                .0
+                .get(..4)
+                .and_then(|digits| std::str::from_utf8(digits).ok());
             let Some(length) = length.and_then(|text| usize::from_str_radix(text, 16).ok()) else {
                 self.0 = &[];
                 return Some(Err(broken()));
@@ -115,7 +120,9 @@ impl Iterator for Lines<'_> {
                 return Some(Err(broken()));
             };
             self.0 = &self.0[length..];
-            let text = String::from_utf8_lossy(text).trim_end_matches('\n').to_owned();
+            let text = String::from_utf8_lossy(text)
+                .trim_end_matches('\n')
+                .to_owned();
             return Some(Ok(text));
         }
     }
@@ -135,7 +142,13 @@ mod tests {
     #[test]
     fn a_fetch_is_read() {
         let id = "a".repeat(40);
-        let bytes = request(&["command=fetch\n", "thin-pack\n", &format!("want {id}\n"), "deepen 1\n", "done\n"]);
+        let bytes = request(&[
+            "command=fetch\n",
+            "thin-pack\n",
+            &format!("want {id}\n"),
+            "deepen 1\n",
+            "done\n",
+        ]);
         let expected = Fetch {
             wants: vec![id],
             depth: Some(1),

@@ -89,7 +89,12 @@ impl History {
         let mut open: Vec<String> = from.to_vec();
         while let Some(oid) = open.pop() {
             if !edges.contains(oid.as_str()) {
-                open.extend(self.parents(&oid).iter().filter(|oid| !seen.contains(*oid)).cloned());
+                open.extend(
+                    self.parents(&oid)
+                        .iter()
+                        .filter(|oid| !seen.contains(*oid))
+                        .cloned(),
+                );
             }
             seen.insert(oid);
         }
@@ -152,7 +157,11 @@ impl Objects {
     pub(super) async fn find(db: &Db, commits: &Commits) -> Result<Self> {
         let mut seen = HashSet::new();
         descend(db, commits.common_trees.clone(), &mut seen).await?;
-        let roots = commits.send.iter().map(|commit| commit.tree.clone()).collect();
+        let roots = commits
+            .send
+            .iter()
+            .map(|commit| commit.tree.clone())
+            .collect();
         descend(db, roots, &mut seen).await
     }
 }

@@ -20,8 +20,7 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 
 /// What this server can do. Thin packs would build on objects whose ids the client only has to name.
-const CAPABILITIES: &str =
-    "report-status delete-refs side-band-64k ofs-delta atomic no-thin object-format=sha1 agent=sinew-hub";
+const CAPABILITIES: &str = "report-status delete-refs side-band-64k ofs-delta atomic no-thin object-format=sha1 agent=sinew-hub";
 /// A ref that is not there.
 const NOWHERE: &str = "0000000000000000000000000000000000000000";
 /// Refs that one push may move.
@@ -41,14 +40,22 @@ pub(super) async fn advertise(hub: &Hub, visit: &Visit) -> Result<Response> {
     let all = refs::all(&hub.db, repo).await?;
     let mut capabilities = format!("\0{CAPABILITIES}");
     for one in &all {
-        body.extend(line(&format!("{} {}{capabilities}\n", one.target, one.name)));
+        body.extend(line(&format!(
+            "{} {}{capabilities}\n",
+            one.target, one.name
+        )));
         capabilities.clear();
     }
     if all.is_empty() {
-        body.extend(line(&format!("{NOWHERE} capabilities^{{}}{capabilities}\n")));
+        body.extend(line(&format!(
+            "{NOWHERE} capabilities^{{}}{capabilities}\n"
+        )));
     }
     body.extend_from_slice(FLUSH);
-    Ok(answer(Body::from(body), "application/x-git-receive-pack-advertisement"))
+    Ok(answer(
+        Body::from(body),
+        "application/x-git-receive-pack-advertisement",
+    ))
 }
 
 /// Takes a push. What is wrong with it is told in git's own report, not by the status.
@@ -59,7 +66,10 @@ pub(in crate::server) async fn receive_pack(
     body: Body,
 ) -> Result<Response> {
     if headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Error::refused(415, "a push has to come as it is, without an encoding of its content"));
+        return Err(Error::refused(
+            415,
+            "a push has to come as it is, without an encoding of its content",
+        ));
     }
     let received = receive(&hub, body).await?;
     let scratch = hub.objects.scratch().await?;
@@ -68,7 +78,11 @@ pub(in crate::server) async fn receive_pack(
         let head = commands(&mut reader)?;
         // Clients find out by an empty request whether they may push.
         let has_pack = head.updates.iter().any(|update| update.new.is_some());
-        let pushed = if has_pack { pack::unpack(reader, scratch, LIMITS) } else { Ok(pack::Objects::none(scratch)) };
+        let pushed = if has_pack {
+            pack::unpack(reader, scratch, LIMITS)
+        } else {
+            Ok(pack::Objects::none(scratch))
+        };
         Ok((head, pushed))
     })
     .await?;
@@ -88,7 +102,10 @@ pub(in crate::server) async fn receive_pack(
         Err(Error::Refused(refusal)) => Some(refusal.message),
         Err(failure) => return Err(failure),
     };
-    Ok(answer(Body::from(report(&head, problem.as_deref())), "application/x-git-receive-pack-result"))
+    Ok(answer(
+        Body::from(report(&head, problem.as_deref())),
+        "application/x-git-receive-pack-result",
+    ))
 }
 
 /// Stores the body, so that it does not have to fit into memory.
@@ -103,7 +120,10 @@ async fn receive(hub: &Hub, body: Body) -> Result<File> {
         if size > limits::PUSH {
             return Err(Error::refused(
                 413,
-                format!("a push has at most {} bytes; push in parts, and large files by git-lfs", limits::PUSH),
+                format!(
+                    "a push has at most {} bytes; push in parts, and large files by git-lfs",
+                    limits::PUSH
+                ),
             ));
         }
         file.write_all(&piece).await.map_err(io())?;
@@ -114,7 +134,9 @@ async fn receive(hub: &Hub, body: Body) -> Result<File> {
     Ok(file)
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Error::Damaged(format!("reading a push: {error}")))?
 }
@@ -131,16 +153,21 @@ pub(super) fn commands(reader: &mut impl BufRead) -> Result<Commands> {
     let mut found = Commands::default();
     while let Some(text) = read_packet(reader)? {
         let (command, capabilities) = text.split_once('\0').unwrap_or((&text, ""));
-        found.has_bands |= capabilities.split_whitespace().any(|one| one == "side-band-64k");
+        found.has_bands |= capabilities
+            .split_whitespace()
+            .any(|one| one == "side-band-64k");
         let command = command.trim_end_matches('\n');
         if command.starts_with("shallow ") {
             continue;
         }
         let mut parts = command.splitn(3, ' ');
         let (Some(old), Some(new), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(Error::bad("the push has a command that this hub does not know"));
+            return Err(Error::bad(
+                "the push has a command that this hub does not know",
+            ));
         };
-        if found.updates.len() >= UPDATES || found.updates.iter().any(|update| update.name == name) {
+        if found.updates.len() >= UPDATES || found.updates.iter().any(|update| update.name == name)
+        {
             return Err(Error::bad("the push moves a ref twice, or more than 1000"));
         }
         let there = |oid: &str| (oid != NOWHERE).then(|| oid.to_owned());
@@ -156,12 +183,18 @@ pub(super) fn commands(reader: &mut impl BufRead) -> Result<Commands> {
 /// A packet's text; `None` at a flush, or when there is nothing at all.
 fn read_packet(reader: &mut impl BufRead) -> Result<Option<String>> {
     let broken = || Error::bad("the push does not begin with packet lines");
-    if reader.fill_buf().map_err(Error::io("read a push"))?.is_empty() {
+    if reader
+        .fill_buf()
+        .map_err(Error::io("read a push"))?
+        .is_empty()
+    {
         return Ok(None);
     }
     let mut digits = [0; 4];
     reader.read_exact(&mut digits).map_err(|_| broken())?;
-    let length = std::str::from_utf8(&digits).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
+    let length = std::str::from_utf8(&digits)
+        .ok()
+        .and_then(|text| usize::from_str_radix(text, 16).ok());
     let length = match length {
         Some(0) => return Ok(None),
         Some(length) if (4..=MOST + 4).contains(&length) => length - 4,
@@ -183,7 +216,11 @@ fn report(head: &Commands, problem: Option<&str>) -> Vec<u8> {
         let verdict = match problem {
             None => format!("ok {name}\n"),
             Some(problem) => {
-                let words: String = problem.chars().map(|c| if c.is_control() { ' ' } else { c }).take(900).collect();
+                let words: String = problem
+                    .chars()
+                    .map(|c| if c.is_control() { ' ' } else { c })
+                    .take(900)
+                    .collect();
                 format!("ng {name} {words}\n")
             }
         };
@@ -209,14 +246,19 @@ mod tests {
     #[test]
     fn commands_end_where_the_pack_begins() {
         let (a, b) = ("a".repeat(40), "b".repeat(40));
-        let mut bytes = line(&format!("{a} {b} refs/heads/main\0 report-status side-band-64k\n"));
+        let mut bytes = line(&format!(
+            "{a} {b} refs/heads/main\0 report-status side-band-64k\n"
+        ));
         bytes.extend(line(&format!("{a} {NOWHERE} refs/heads/old\n")));
         bytes.extend_from_slice(b"0000PACK");
         let mut reader = bytes.as_slice();
         let found = commands(&mut reader).unwrap();
         assert_eq!(reader, b"PACK");
         assert!(found.has_bands);
-        assert_eq!((&found.updates[0].new, &found.updates[1].new), (&Some(b), &None));
+        assert_eq!(
+            (&found.updates[0].new, &found.updates[1].new),
+            (&Some(b), &None)
+        );
     }
 
     proptest! {

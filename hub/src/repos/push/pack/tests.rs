@@ -20,7 +20,10 @@ struct Maker {
 
 impl Maker {
     fn new() -> Self {
-        Self { bytes: b"PACK\0\0\0\x02\0\0\0\0".to_vec(), count: 0 }
+        Self {
+            bytes: b"PACK\0\0\0\x02\0\0\0\0".to_vec(),
+            count: 0,
+        }
     }
 
     /// Adds an object and returns where it begins. `base` stands between head and contents.
@@ -57,12 +60,18 @@ fn read_pack(bytes: &[u8]) -> Result<Objects> {
 
 fn content(objects: &Objects, expected: &[u8]) -> bool {
     let id: Id = crate::repos::git::hash_bytes(&object_id("blob", expected)).unwrap();
-    objects.get(&id, ObjectKind::Blob).is_some_and(|stored| objects.read(stored).unwrap() == expected)
+    objects
+        .get(&id, ObjectKind::Blob)
+        .is_some_and(|stored| objects.read(stored).unwrap() == expected)
 }
 
 /// Makes `0123456789` into `234` and `tail`.
 fn delta(tail: &[u8]) -> Vec<u8> {
-    [&[10, 3 + tail.len() as u8, 0x91, 2, 3, tail.len() as u8], tail].concat()
+    [
+        &[10, 3 + tail.len() as u8, 0x91, 2, 3, tail.len() as u8],
+        tail,
+    ]
+    .concat()
 }
 
 #[test]
