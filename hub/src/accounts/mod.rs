@@ -62,6 +62,8 @@ impl Role {
     }
 }
 
+/// An account and a role in it.
+type MemberRow = (String, String, String, String, Option<String>, i64, String);
 type AccountRow = (String, String, String, String, Option<String>, i64);
 const COLUMNS: &str = "a.id, a.name, a.kind, a.full_name, a.email, a.is_site_admin";
 
@@ -184,12 +186,11 @@ pub async fn organisations(db: &Db, account_id: &str) -> Result<Vec<(Account, Ro
         "SELECT {COLUMNS}, m.role FROM members m JOIN accounts a ON a.id = m.org \
          WHERE m.account = $1 AND a.is_disabled = 0 ORDER BY a.folded"
     ));
-    let rows: Vec<(String, String, String, String, Option<String>, i64, String)> =
-        sqlx::query_as(text)
-            .bind(account_id.to_owned())
-            .fetch_all(db.pool())
-            .await?;
-    let with_role = |row: (String, String, String, String, Option<String>, i64, String)| {
+    let rows: Vec<MemberRow> = sqlx::query_as(text)
+        .bind(account_id.to_owned())
+        .fetch_all(db.pool())
+        .await?;
+    let with_role = |row: MemberRow| {
         let role = Role::parse(&row.6)?;
         Some((account((row.0, row.1, row.2, row.3, row.4, row.5)), role))
     };

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -31,6 +32,9 @@ impl Server {
     pub(crate) fn start_with(change: impl FnOnce(&mut Options)) -> Self {
         let folder = TempDir::new().unwrap();
         let mut options = Options::in_folder(folder.path());
+        if let Some(server) = std::env::var_os("SINEW_HUB_POSTGRES") {
+            options.database = database(server.to_str().unwrap());
+        }
         change(&mut options);
         let runtime = runtime();
         let (hub, token) = runtime.block_on(async {
@@ -96,6 +100,27 @@ impl Server {
             .env("HF_HUB_DISABLE_TELEMETRY", "1");
         command
     }
+}
+
+/// A new database of a PostgreSQL server, whose address (`postgres://user@host:port`) `SINEW_HUB_POSTGRES` has.
+fn database(server: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!(
+        "hub_{}_{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    );
+    let made = Command::new("psql")
+        .args([
+            "-q",
+            &format!("{server}/postgres"),
+            "-c",
+            &format!("CREATE DATABASE {name}"),
+        ])
+        .status()
+        .expect("psql is not installed");
+    assert!(made.success(), "{server} makes no database");
+    format!("{server}/{name}")
 }
 
 fn runtime() -> Runtime {

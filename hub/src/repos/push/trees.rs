@@ -88,8 +88,8 @@ impl<'a> Trees<'a> {
             return self.fits(*extent, path);
         }
         let mut extent = Extent::default();
-        if let Some(children) = self.known.folder(id) {
-            for child in children.to_vec() {
+        if let Some(children) = self.known.folder(id).map(<[_]>::to_vec) {
+            for child in children {
                 let below = if child.is_folder {
                     self.check(&child.id, path, depth + 1)?
                 } else {
