@@ -12,6 +12,8 @@ QUADROTOR=1.0.2      # foundation-policy: recurrent quadrotor policy
 QUADROTOR_SHA256=fd869d9603da60eaddbec08f212d32b1e23ca279ff56994a871a89dc1d2242f6
 H5PY=3.16.0          # reads that policy's checkpoint
 NUMPY=2.3.5          # so does this
+# Releases of the hub's clients, an environment each: their ways to upload differ.
+HUB_CLIENTS="hub-133 hub-240 hub-119 hub-160 hub-datasets hub-git"
 PEERS=${SINEW_PEERS:-$HOME/.cache/sinew-peers}
 
 step() { printf '\033[1m==> %s\033[0m\n' "$*"; }

@@ -57,6 +57,11 @@ pub(crate) enum Command {
     ///
     /// Example: sinew policy info policies/demo/so101-pick
     Policy(crate::commands::policy::args::PolicyArgs),
+    /// Run a hub for datasets and policies, or move them to and from one.
+    ///
+    /// Example: sinew hub push out/pick robots/pick
+    #[cfg(feature = "hub")]
+    Hub(sinew_hub::command::Hub),
     /// Measure the control loop or the servo bus on this machine.
     ///
     /// Example: sinew bench loop --rate 1000

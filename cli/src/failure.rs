@@ -1,7 +1,8 @@
 //! Exit codes: 0 done, 1 the run failed, 2 the request was wrong (what to do is in the message),
 //! 130 ended by a signal before its work was done. `sinew dataset doctor` ends with 3 when it finds
 //! warnings and with 4 when it finds errors; `sinew policy check` with 3 when a policy fits with
-//! reservations and with 4 when it does not.
+//! reservations and with 4 when it does not; `sinew hub fsck` with 4 when something is not sound, and
+//! `sinew hub diff` with 1 when something differs.
 
 use std::process::ExitCode;
 use thiserror::Error;

@@ -1,6 +1,7 @@
 //! What the fuzz targets share. A target is one line: the function that takes a stranger's bytes.
 //!
-//! Parsers that are public are in [`parsers`]; those inside `sinew-datasets` in its module `fuzz`.
+//! Parsers that are public are in [`parsers`]; those inside `sinew-datasets` and `sinew-hub` in
+//! their modules `fuzz`.
 
 pub mod parsers;
 

@@ -1,5 +1,5 @@
-//! What fuzzing found in parsers that are public, replayed without the fuzzer; `sinew-datasets` does
-//! the same for its own.
+//! What fuzzing found in parsers that are public, replayed without the fuzzer; `sinew-datasets` and
+//! `sinew-hub` do the same for their own.
 #![allow(missing_docs, reason = "tests")]
 
 #[path = "../../fuzz/src/parsers.rs"]
@@ -35,6 +35,7 @@ fn every_target_is_replayed_somewhere() {
     let sources = [
         include_str!("fuzz_regressions.rs"),
         include_str!("../../datasets/src/fuzz.rs"),
+        include_str!("../../hub/src/fuzz.rs"),
     ];
     for file in std::fs::read_dir(folder).unwrap() {
         let file = file.unwrap().path();

@@ -6,6 +6,8 @@ pub(crate) mod dataset_edit;
 mod demo;
 mod doctor;
 mod eval;
+#[cfg(feature = "hub")]
+mod hub;
 pub(crate) mod policy;
 mod record;
 #[cfg(feature = "sim")]
@@ -39,6 +41,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         Command::Eval(args) => eval::eval(&args),
         Command::Dataset(args) => dataset::dataset(&args),
         Command::Policy(args) => policy::policy(&args),
+        #[cfg(feature = "hub")]
+        Command::Hub(args) => hub::hub(&args),
         Command::Bench(args) => bench::bench(&args.what),
         Command::Doctor(args) => doctor::doctor(&args),
     }

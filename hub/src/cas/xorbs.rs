@@ -1,0 +1,140 @@
+//! Xorbs: checked while they arrive, stored once, with their tables in the database.
+
+use super::dedup::note_chunk;
+use crate::accounts::Caller;
+use crate::db::{Db, now_ms};
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::objects::{Objects, Spool, xorb_key};
+use crate::operate::{Marked, unmark};
+use crate::xet::xorb::{XorbCheck, XorbTable};
+use crate::xet::{Hash, is_dedup_eligible};
+use axum::body::Body;
+use futures_util::StreamExt;
+use lru::LruCache;
+use sqlx::Row;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+/// Receives a xorb, checks it in whole and stores it; false when it was there before.
+pub(crate) async fn store(
+    db: &Db,
+    objects: &Objects,
+    caller: &Caller,
+    hash: &Hash,
+    body: Body,
+) -> Result<bool> {
+    let (table, spool) = receive(objects, hash, body).await?;
+    let name = hash.to_string();
+    // Before looking: what is in use from here on is not removed meanwhile.
+    unmark(db, Marked::Xorb, std::slice::from_ref(&name)).await?;
+    let is_new = !exists(db, &name).await?;
+    if is_new {
+        objects.put_spool(&xorb_key(&name), spool).await?;
+    }
+    let mut transaction = db.write().await?;
+    let done = sqlx::query(
+        "INSERT INTO xorbs (hash, size, chunks, created_ms) VALUES ($1, $2, $3, $4) ON CONFLICT (hash) DO NOTHING",
+    )
+    .bind(name.clone())
+    .bind(i64::from(table.packed_len()))
+    .bind(table.to_footer())
+    .bind(now_ms())
+    .execute(&mut *transaction)
+    .await?;
+    if !is_new && done.rows_affected() > 0 {
+        return Err(Error::refused(
+            503,
+            "the xorb was removed just now; send it again",
+        ));
+    }
+    // Whoever sent all of its bytes may refer to it, new or not.
+    sqlx::query(
+        "INSERT INTO xorb_owners (xorb, account) VALUES ($1, $2) ON CONFLICT (xorb, account) DO NOTHING",
+    )
+    .bind(name)
+    .bind(caller.user.id.clone())
+    .execute(&mut *transaction)
+    .await?;
+    for chunk in table
+        .hashes()
+        .iter()
+        .filter(|chunk| is_dedup_eligible(chunk))
+    {
+        note_chunk(&mut transaction, &(*chunk, *hash)).await?;
+    }
+    transaction.commit().await?;
+    Ok(is_new)
+}
+
+/// Stores the packed chunks only: a footer is checked and left out, since tables are in the database.
+async fn receive(objects: &Objects, hash: &Hash, body: Body) -> Result<(XorbTable, Spool)> {
+    let mut spool = objects.spool().await?;
+    let mut check = XorbCheck::new();
+    let mut body = body.into_data_stream();
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(|error| Error::bad(format!("the xorb broke off: {error}")))?;
+        if spool.size() + piece.len() as u64 > limits::XORB {
+            return Err(Error::refused(
+                413,
+                format!("a xorb has at most {} bytes", limits::XORB),
+            ));
+        }
+        spool.write(&piece).await?;
+        let fed = piece.clone();
+        // Unpacking takes milliseconds; other requests of this thread should not wait for it.
+        let checked = tokio::task::spawn_blocking(move || check.push(&fed).map(|()| check)).await;
+        check =
+            checked.map_err(|error| Error::Damaged(format!("the check of a xorb: {error}")))??;
+    }
+    let table = check.finish(hash)?;
+    Ok((table, spool))
+}
+
+/// Whether a xorb is stored.
+pub(crate) async fn exists(db: &Db, hash: &str) -> Result<bool> {
+    let row: Option<(i64,)> = sqlx::query_as("SELECT size FROM xorbs WHERE hash = $1")
+        .bind(hash.to_owned())
+        .fetch_optional(db.pool())
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Tables of xorbs, the last few kept.
+#[derive(Debug)]
+pub(crate) struct Tables<'a> {
+    db: &'a Db,
+    kept: LruCache<Hash, Arc<XorbTable>>,
+}
+
+/// Tables that are kept; the largest has 330 kB.
+const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+
+impl<'a> Tables<'a> {
+    pub(crate) fn new(db: &'a Db) -> Self {
+        Self {
+            db,
+            kept: LruCache::new(KEPT),
+        }
+    }
+
+    /// The table of a xorb; `None` when there is no such xorb.
+    pub(crate) async fn get(&mut self, hash: &Hash) -> Result<Option<Arc<XorbTable>>> {
+        if let Some(table) = self.kept.get(hash) {
+            return Ok(Some(Arc::clone(table)));
+        }
+        let row = sqlx::query("SELECT chunks FROM xorbs WHERE hash = $1")
+            .bind(hash.to_string())
+            .fetch_optional(self.db.pool())
+            .await?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let footer: Vec<u8> = row.try_get("chunks")?;
+        let table = XorbTable::from_footer(&footer)
+            .map_err(|error| Error::Damaged(format!("the table of xorb {hash}: {error}")))?;
+        let table = Arc::new(table);
+        self.kept.put(*hash, Arc::clone(&table));
+        Ok(Some(table))
+    }
+}

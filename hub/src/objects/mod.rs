@@ -1,0 +1,229 @@
+//! Where bytes lie: a folder, or any store that speaks S3. What is written is on the disk when the call returns.
+
+mod spool;
+
+pub(crate) use spool::Spool;
+
+use crate::error::{Error, Result};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Key;
+use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+
+/// Bytes that one read from a folder takes.
+const READ: usize = 256 * 1024;
+/// Bytes of one part of an upload to S3.
+const PART: usize = 8 * 1024 * 1024;
+
+/// A stream of bytes, for answers.
+pub(crate) type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;
+
+/// An object of a list.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed {
+    pub key: String,
+    pub size: u64,
+    /// Since it was written last.
+    pub age: Duration,
+}
+
+/// Kinds of object: the first parts of their keys.
+pub(crate) const KINDS: [&str; 3] = ["lfs", "packs", "xorbs"];
+
+/// The object store.
+#[derive(Debug, Clone)]
+pub(crate) struct Objects {
+    store: Arc<dyn ObjectStore>,
+    /// Set when the store is a folder: then files are moved in and read without detours.
+    folder: Option<PathBuf>,
+    /// Where uploads lie until they are checked.
+    spool: PathBuf,
+}
+
+impl Objects {
+    /// Opens `s3://bucket/prefix` (keys, region and endpoint from the usual `AWS_…` variables) or a folder,
+    /// which is made. Unchecked uploads lie in `spool`, or in the folder itself.
+    ///
+    /// # Errors
+    /// When the store's name makes no sense or the folder cannot be made.
+    pub(crate) fn open(location: &str, spool: Option<&Path>) -> Result<Self> {
+        if location.starts_with("s3://") {
+            return Self::open_s3(location, spool);
+        }
+        let folder = Path::new(location).to_owned();
+        let spool = spool.map_or_else(|| folder.join("incoming"), Path::to_owned);
+        make_folder(&folder)?;
+        make_folder(&spool)?;
+        let store = LocalFileSystem::new_with_prefix(&folder)?.with_fsync(true);
+        let folder =
+            std::fs::canonicalize(&folder).map_err(Error::io(format!("open {location}")))?;
+        Ok(Self {
+            store: Arc::new(store),
+            folder: Some(folder),
+            spool,
+        })
+    }
+
+    fn open_s3(location: &str, spool: Option<&Path>) -> Result<Self> {
+        // A provider is set once a process; a second time is no error.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let store = AmazonS3Builder::from_env().with_url(location).build()?;
+        let prefix = location.trim_start_matches("s3://").split_once('/');
+        let prefix = Key::from(prefix.map_or("", |parts| parts.1));
+        let spool = spool.map_or_else(|| std::env::temp_dir().join("sinew-hub"), Path::to_owned);
+        make_folder(&spool)?;
+        Ok(Self {
+            store: Arc::new(object_store::prefix::PrefixStore::new(store, prefix)),
+            folder: None,
+            spool,
+        })
+    }
+
+    /// A new file for an upload that is not checked yet.
+    pub(crate) async fn spool(&self) -> Result<Spool> {
+        Spool::new(&self.spool).await
+    }
+
+    /// A file without a name, for what has to be unpacked before it can be checked.
+    pub(crate) async fn scratch(&self) -> Result<std::fs::File> {
+        let folder = self.spool.clone();
+        let made = tokio::task::spawn_blocking(move || tempfile::tempfile_in(folder)).await;
+        let made = made.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        made.map_err(Error::io("make a file for an upload"))
+    }
+
+    /// Stores a few bytes under a key.
+    pub(crate) async fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
+        self.store.put(&Key::from(key), bytes.into()).await?;
+        Ok(())
+    }
+
+    /// Stores a checked upload under a key.
+    pub(crate) async fn put_spool(&self, key: &str, spool: Spool) -> Result<()> {
+        let spool = spool.finish().await?;
+        match &self.folder {
+            Some(folder) => spool.move_to(folder.join(key)).await,
+            None => self.upload(key, spool).await,
+        }
+    }
+
+    async fn upload(&self, key: &str, spool: spool::Finished) -> Result<()> {
+        let upload = self.store.put_multipart(&Key::from(key)).await?;
+        let mut writer = WriteMultipart::new_with_chunk_size(upload, PART);
+        let mut file = tokio::fs::File::open(spool.path())
+            .await
+            .map_err(Error::io("read an upload back"))?;
+        let mut buffer = vec![0; READ];
+        loop {
+            let count = file
+                .read(&mut buffer)
+                .await
+                .map_err(Error::io("read an upload back"))?;
+            if count == 0 {
+                break;
+            }
+            writer.wait_for_capacity(2).await?;
+            writer.write(&buffer[..count]);
+        }
+        writer.finish().await?;
+        Ok(())
+    }
+
+    /// Bytes of an object; `None` when there is none.
+    pub(crate) async fn size(&self, key: &str) -> Result<Option<u64>> {
+        match self.store.head(&Key::from(key)).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// All objects of a kind.
+    pub(crate) fn list(&self, kind: &str) -> BoxStream<'static, Result<Listed>> {
+        let listed = |meta: object_store::ObjectMeta| Listed {
+            key: meta.location.to_string(),
+            size: meta.size,
+            age: SystemTime::now()
+                .duration_since(meta.last_modified.into())
+                .unwrap_or_default(),
+        };
+        let stream = self.store.list(Some(&Key::from(kind)));
+        stream.map(move |meta| Ok(listed(meta?))).boxed()
+    }
+
+    /// Removes an object; it may be gone already.
+    pub(crate) async fn delete(&self, key: &str) -> Result<()> {
+        match self.store.delete(&Key::from(key)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Part of an object.
+    pub(crate) async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        Ok(self.store.get_range(&Key::from(key), range).await?)
+    }
+
+    /// Part of an object, piece by piece.
+    pub(crate) async fn stream(&self, key: &str, range: Range<u64>) -> Result<ByteStream> {
+        if range.is_empty() {
+            return Ok(futures_util::stream::empty().boxed());
+        }
+        let Some(folder) = &self.folder else {
+            let options = object_store::GetOptions {
+                range: Some(range.into()),
+                ..Default::default()
+            };
+            let result = self.store.get_opts(&Key::from(key), options).await?;
+            let stream = result.into_stream();
+            return Ok(stream
+                .map(|piece| piece.map_err(std::io::Error::other))
+                .boxed());
+        };
+        let mut file = tokio::fs::File::open(folder.join(key))
+            .await
+            .map_err(Error::io(format!("open the object {key}")))?;
+        file.seek(std::io::SeekFrom::Start(range.start))
+            .await
+            .map_err(Error::io(format!("read the object {key}")))?;
+        let part = file.take(range.end - range.start);
+        Ok(ReaderStream::with_capacity(part, READ).boxed())
+    }
+}
+
+fn make_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(Error::io(format!("make {}", folder.display())))
+}
+
+/// Where a xorb lies.
+pub(crate) fn xorb_key(hash: &str) -> String {
+    spread("xorbs", hash)
+}
+
+/// Where a large file lies that came without Xet.
+pub(crate) fn lfs_key(sha256: &str) -> String {
+    spread("lfs", sha256)
+}
+
+/// Where the blobs of a commit lie.
+pub(crate) fn pack_key(id: &str) -> String {
+    spread("packs", id)
+}
+
+/// Spreads objects over 256 folders. Names are hex of ours, never a client's text.
+fn spread(kind: &str, name: &str) -> String {
+    let head: String = name.chars().take(2).collect();
+    format!("{kind}/{head}/{name}")
+}

@@ -1,0 +1,117 @@
+//! Uploads that are not checked yet: files without a name that anyone could ask for.
+
+use crate::error::{Error, Result};
+use futures_util::{Stream, StreamExt};
+use std::path::{Path, PathBuf};
+use tempfile::TempPath;
+use tokio::io::AsyncWriteExt;
+
+/// A file that is being received. It vanishes when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    file: tokio::io::BufWriter<tokio::fs::File>,
+    path: TempPath,
+    size: u64,
+}
+
+/// A file that was received in whole.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    path: TempPath,
+}
+
+impl Spool {
+    pub(super) async fn new(folder: &Path) -> Result<Self> {
+        let folder = folder.to_owned();
+        let made =
+            tokio::task::spawn_blocking(move || tempfile::NamedTempFile::new_in(folder)).await;
+        let made = made.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        let (file, path) = made
+            .map_err(Error::io("make a file for an upload"))?
+            .into_parts();
+        Ok(Self {
+            file: tokio::io::BufWriter::with_capacity(256 * 1024, tokio::fs::File::from_std(file)),
+            path,
+            size: 0,
+        })
+    }
+
+    /// Adds bytes at the end.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.size += bytes.len() as u64;
+        self.file
+            .write_all(bytes)
+            .await
+            .map_err(Error::io("store an upload"))
+    }
+
+    /// Adds a whole body of at most `limit` bytes, showing every piece to `look`.
+    pub(crate) async fn fill<S, B, E>(
+        &mut self,
+        mut body: S,
+        limit: u64,
+        mut look: impl FnMut(&[u8]) + Send,
+    ) -> Result<()>
+    where
+        S: Stream<Item = std::result::Result<B, E>> + Unpin + Send,
+        B: AsRef<[u8]> + Send,
+        E: std::fmt::Display + Send,
+    {
+        while let Some(piece) = body.next().await {
+            let piece =
+                piece.map_err(|error| Error::bad(format!("the upload broke off: {error}")))?;
+            let piece = piece.as_ref();
+            if self.size + piece.len() as u64 > limit {
+                return Err(Error::refused(
+                    413,
+                    format!("the upload is larger than the {limit} bytes that are allowed"),
+                ));
+            }
+            look(piece);
+            self.write(piece).await?;
+        }
+        Ok(())
+    }
+
+    /// Bytes so far.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Brings everything to the disk.
+    pub(super) async fn finish(mut self) -> Result<Finished> {
+        let io = || Error::io("store an upload");
+        self.file.flush().await.map_err(io())?;
+        self.file.get_ref().sync_all().await.map_err(io())?;
+        Ok(Finished { path: self.path })
+    }
+}
+
+impl Finished {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the file its name; it is there after a power cut once this returns.
+    pub(super) async fn move_to(self, target: PathBuf) -> Result<()> {
+        let shown = target.display().to_string();
+        let moved = tokio::task::spawn_blocking(move || rename_durably(self.path, &target)).await;
+        moved
+            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+            .map_err(Error::io(format!("move an upload to {shown}")))
+    }
+}
+
+fn rename_durably(from: TempPath, to: &Path) -> std::io::Result<()> {
+    let folder = to
+        .parent()
+        .ok_or_else(|| std::io::Error::other("the target has no folder"))?;
+    if !folder.exists() {
+        std::fs::create_dir_all(folder)?;
+        for above in folder.ancestors().skip(1).take(2) {
+            std::fs::File::open(above)?.sync_all()?;
+        }
+    }
+    from.persist(to).map_err(|error| error.error)?;
+    std::fs::File::open(folder)?.sync_all()
+}

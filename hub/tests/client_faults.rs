@@ -1,0 +1,248 @@
+//! The client against networks, hubs and folders that misbehave.
+
+mod support;
+
+use rand::{RngCore, SeedableRng, rngs::SmallRng};
+use sinew_hub::client::xet::{Progress, UploadOptions};
+use sinew_hub::client::{
+    ClientError, HttpOptions, HubClient, Kind, PullOptions, PushOptions, RepoId, by_path, pull, push, scan,
+};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use support::Server;
+
+fn options() -> HttpOptions {
+    HttpOptions {
+        backoff: Duration::from_millis(10),
+        retries: 2,
+        ..HttpOptions::default()
+    }
+}
+
+fn repo(name: &str) -> RepoId {
+    RepoId {
+        kind: Kind::Model,
+        name: format!("admin/{name}"),
+    }
+}
+
+fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    SmallRng::seed_from_u64(seed).fill_bytes(&mut bytes);
+    bytes
+}
+
+/// Answers every request with what `answer` says to its first line.
+fn impostor(answer: impl Fn(&str) -> String + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::Builder::new()
+        .name("impostor".into())
+        .spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+                    head.push(byte[0]);
+                }
+                let line = String::from_utf8_lossy(&head);
+                let _ = stream.write_all(answer(line.lines().next().unwrap_or_default()).as_bytes());
+            }
+        })
+        .unwrap();
+    address
+}
+
+fn reply(status: &str, headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+}
+
+#[test]
+fn a_hub_that_is_not_there_is_named() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let hub = HubClient::new(&format!("http://{free}"), None, options()).unwrap();
+    let error = hub.whoami().unwrap_err();
+    assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
+    assert!(error.to_string().contains(&free.to_string()) && !error.is_usage(), "{error}");
+}
+
+#[test]
+fn what_is_no_hub_is_told_apart() {
+    let page = impostor(|_| reply("200 OK", "", "<html>hello</html>"));
+    let hub = HubClient::new(&page, None, options()).unwrap();
+    let error = hub.whoami().unwrap_err();
+    assert!(error.to_string().contains("is this a hub?"), "{error}");
+}
+
+#[test]
+fn paths_that_lead_out_of_the_folder_are_not_written() {
+    let oid = "0".repeat(40);
+    let sha = "a".repeat(40);
+    let tree = format!(r#"[{{"type":"file","path":"../outside","oid":"{oid}","size":3}}]"#);
+    let hub = impostor(move |line| match line.contains("/tree/") {
+        true => reply("200 OK", "", &tree),
+        false => reply("200 OK", "", &format!(r#"{{"sha":"{sha}"}}"#)),
+    });
+    let hub = HubClient::new(&hub, None, options()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let head = hub.head(&repo("x"), "main").unwrap();
+    let entries = hub.tree(&head.repo, &head.commit, "", true).unwrap();
+    let inside = folder.path().join("inside");
+    let error =
+        pull(&hub, &head, &entries, &inside, &PullOptions::default(), &Progress::default()).unwrap_err();
+    assert!(error.to_string().contains("is not written"), "{error}");
+    assert!(!folder.path().join("outside").exists() && !inside.exists());
+}
+
+#[test]
+fn a_file_of_another_content_than_stated_is_refused_and_leaves_nothing() {
+    // Git's name of "abc" is another.
+    let tree = format!(r#"[{{"type":"file","path":"a.txt","oid":"{}","size":3}}]"#, "0".repeat(40));
+    let hub = impostor(move |line| match (line.contains("/tree/"), line.contains("/resolve/")) {
+        (true, _) => reply("200 OK", "", &tree),
+        (_, true) => reply("206 Partial Content", "content-range: bytes 0-2/3\r\n", "abc"),
+        _ => reply("200 OK", "", &format!(r#"{{"sha":"{}"}}"#, "a".repeat(40))),
+    });
+    let hub = HubClient::new(&hub, None, options()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let head = hub.head(&repo("x"), "main").unwrap();
+    let entries = hub.tree(&head.repo, &head.commit, "", true).unwrap();
+    let result = pull(&hub, &head, &entries, folder.path(), &PullOptions::default(), &Progress::default());
+    let error = result.unwrap_err();
+    assert!(matches!(error, ClientError::Differs { .. }), "{error}");
+    assert!(!folder.path().join("a.txt").exists());
+}
+
+#[test]
+fn the_token_does_not_follow_a_redirect_elsewhere() {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = format!("http://{}", other.local_addr().unwrap());
+    let counted = seen.clone();
+    std::thread::Builder::new()
+        .name("other".into())
+        .spawn(move || {
+            let (mut stream, _) = other.accept().unwrap();
+            let mut head = [0; 4096];
+            let read = stream.read(&mut head).unwrap();
+            let text = String::from_utf8_lossy(&head[..read]).to_lowercase();
+            counted.store(1 + usize::from(text.contains("authorization")), Ordering::SeqCst);
+            let _ = stream.write_all(reply("200 OK", "", r#"{"name":"eve"}"#).as_bytes());
+        })
+        .unwrap();
+    let hub = impostor(move |_| reply("302 Found", &format!("location: {target}/api/whoami-v2\r\n"), ""));
+    let hub = HubClient::new(&hub, Some("hf_secret".into()), options()).unwrap();
+    assert_eq!(hub.whoami().unwrap().name, "eve");
+    assert_eq!(seen.load(Ordering::SeqCst), 1, "the token went along");
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_pushed_is_named_and_nothing_is_committed() {
+    let server = Server::start();
+    let hub = HubClient::new(&server.endpoint(), Some(server.token.clone()), options()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("config.json"), "{}").unwrap();
+    fs::write(folder.path().join("growing.bin"), noise(8 << 20, 1)).unwrap();
+    hub.create_repo(&repo("moving"), false).unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let (place, stop) = (folder.path().join("growing.bin"), over.clone());
+    let writer = std::thread::Builder::new().name("writer".into());
+    let writer = writer
+        .spawn(move || {
+            let mut file = fs::OpenOptions::new().append(true).open(place).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                file.write_all(b"more").unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        })
+        .unwrap();
+    let before = hub.head(&repo("moving"), "main").unwrap();
+    let local = scan(folder.path()).unwrap();
+    let done = |local: &[sinew_hub::client::LocalFile]| {
+        let remote = by_path(hub.tree(&repo("moving"), "main", "", true).unwrap());
+        push(&hub, &repo("moving"), local, &remote, &PushOptions::default(), &Arc::default())
+    };
+    let error = done(&local).unwrap_err();
+    assert!(matches!(&error, ClientError::Changed { paths } if paths == &["growing.bin"]), "{error}");
+    assert_eq!(hub.head(&repo("moving"), "main").unwrap(), before);
+    over.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+    // Run again when nobody writes, it passes.
+    let report = done(&scan(folder.path()).unwrap()).unwrap();
+    assert_eq!(report.changed, 2);
+}
+
+/// Passes bytes on to the hub, and cuts every connection off when `budget` bytes have gone up.
+fn cutting(target: String, budget: usize) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let left = Arc::new(AtomicUsize::new(budget));
+    let shared = left.clone();
+    let target = target.trim_start_matches("http://").to_owned();
+    let pass = |mut from: TcpStream, mut to: TcpStream, left: Option<Arc<AtomicUsize>>| {
+        let mut piece = vec![0; 64 << 10];
+        while let Ok(read) = from.read(&mut piece) {
+            let is_over = left.as_ref().is_some_and(|left| {
+                left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(read)).is_err()
+            });
+            if read == 0 || is_over || to.write_all(&piece[..read]).is_err() {
+                break;
+            }
+        }
+        let _ = from.shutdown(std::net::Shutdown::Both);
+        let _ = to.shutdown(std::net::Shutdown::Both);
+    };
+    std::thread::Builder::new()
+        .name("cutting".into())
+        .spawn(move || {
+            for client in listener.incoming() {
+                let (client, server) = (client.unwrap(), TcpStream::connect(&target).unwrap());
+                let (up, down) = ((client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client));
+                let left = shared.clone();
+                let thread = || std::thread::Builder::new().name("pass".into());
+                thread().spawn(move || pass(up.0, up.1, Some(left))).unwrap();
+                thread().spawn(move || pass(down.0, down.1, None)).unwrap();
+            }
+        })
+        .unwrap();
+    (address, left)
+}
+
+#[test]
+fn a_push_that_was_cut_off_sends_the_rest_when_it_is_run_again() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..2 {
+        fs::write(folder.path().join(format!("{number}.bin")), noise(70 << 20, number)).unwrap();
+    }
+    let (endpoint, left) = cutting(server.endpoint(), 100 << 20);
+    let local = scan(folder.path()).unwrap();
+    let hub = HubClient::new(&endpoint, Some(server.token.clone()), options()).unwrap();
+    hub.create_repo(&repo("cut"), false).unwrap();
+    // One after the other, so that the first xorb is there when the second is cut off.
+    let options = PushOptions {
+        upload: UploadOptions {
+            connections: 1,
+            ..UploadOptions::default()
+        },
+        ..PushOptions::default()
+    };
+    let go = || {
+        let progress = Arc::new(Progress::default());
+        let remote = by_path(hub.tree(&repo("cut"), "main", "", true)?);
+        let report = push(&hub, &repo("cut"), &local, &remote, &options, &progress)?;
+        Ok::<_, ClientError>((report, progress.wire_bytes.load(Ordering::Relaxed)))
+    };
+    let error = go().unwrap_err();
+    assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
+    left.store(usize::MAX, Ordering::SeqCst);
+    let (report, _) = go().unwrap();
+    assert_eq!(report.changed, 2);
+    let sent = usize::MAX - left.load(Ordering::SeqCst);
+    assert!(sent < 90 << 20, "{sent} bytes went up the second time");
+}
