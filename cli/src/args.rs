@@ -21,7 +21,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Simulate an SO-101, record it, replay it and run a policy on it: the whole path, no hardware.
+    /// Simulate an SO-101, record it, replay it, run a policy on it, push what was recorded to a hub and pull it back:
+    /// the whole path, no hardware.
     ///
     /// Example: sinew demo --out out/demo
     Demo(Demo),
@@ -140,7 +141,7 @@ pub(crate) struct Demo {
     /// Seed of the first episode.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Folder of the policy.
+    /// Folder of the policy, or org/name on a hub.
     #[arg(long, default_value = "policies/trained/so101-pick-act")]
     pub(crate) policy: PathBuf,
     /// Inference engine: auto, rten or ort.
@@ -282,6 +283,10 @@ pub(crate) struct Record {
     /// Simulated task: seed of the first episode; each one after it adds one.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Push the dataset to this repository on a hub when the recording is done (HF_ENDPOINT, or the last
+    /// sinew hub login). The login is checked before the recording.
+    #[arg(long, value_name = "ORG/NAME")]
+    pub(crate) push: Option<String>,
     #[command(flatten)]
     pub(crate) lockstep: LockstepArgs,
     #[command(flatten)]
@@ -372,7 +377,8 @@ pub(crate) struct Replay {
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) robot: RobotArgs,
-    /// Folder of a LeRobot checkpoint, of a policy package, or of an .onnx file and its policy.toml.
+    /// Folder of a LeRobot checkpoint, of a policy package, or of an .onnx file and its policy.toml; or
+    /// org/name[@revision] on a hub, from which it is fetched once (HF_ENDPOINT, or the last sinew hub login).
     #[arg(long)]
     pub(crate) policy: PathBuf,
     #[command(flatten)]
@@ -461,7 +467,8 @@ pub(crate) struct Eval {
     /// The task: so101-pick.
     #[arg(default_value = "so101-pick")]
     pub(crate) task: String,
-    /// Folder of a LeRobot checkpoint, of a policy package, or of an .onnx file and its policy.toml.
+    /// Folder of a LeRobot checkpoint, of a policy package, or of an .onnx file and its policy.toml; or
+    /// org/name[@revision] on a hub, from which it is fetched once (HF_ENDPOINT, or the last sinew hub login).
     #[arg(long)]
     pub(crate) policy: PathBuf,
     #[command(flatten)]

@@ -5,6 +5,7 @@
 mod args;
 mod commands;
 mod failure;
+mod hub;
 mod keyboard;
 mod monitor;
 mod native;

@@ -63,7 +63,7 @@ pub(crate) fn features_of(blueprint: &Blueprint, units: &Units) -> Features {
 }
 
 impl Loaded {
-    /// Loads the policy in `directory` for what `features` offer.
+    /// Loads the policy in `directory`, which may be one on a hub, for what `features` offer.
     pub(crate) fn new(
         directory: &Path,
         options: LoadOptions,
@@ -72,7 +72,8 @@ impl Loaded {
     ) -> Result<Self> {
         // Not warmed up: the arm is switched on by the first target, so that the first real answer shows what
         // cannot run just as early, and the first action comes sooner by one inference.
-        let policy = Policy::load(directory, options, features).map_err(usage)?;
+        let directory = crate::hub::policy(directory)?;
+        let policy = Policy::load(&directory, options, features).map_err(usage)?;
         let info = policy.info();
         let chunks = ChunkUse {
             chunk: info.chunk_size,

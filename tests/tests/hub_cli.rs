@@ -116,11 +116,11 @@ fn a_wrong_place_is_one_sentence() {
     );
     lab.refused(
         &["dataset", "doctor", "hub://lab/set"],
-        &["on a hub", "hf download"],
+        &["on a hub", "sinew hub pull"],
     );
     lab.refused(
         &["dataset", "repair", "hub://lab/set"],
-        &["on a hub", "hf download"],
+        &["on a hub", "sinew hub pull"],
     );
     lab.refused(
         &["replay", "--dataset", "hub://lab/other"],

@@ -24,6 +24,8 @@ mod simulated {
         CodecArg, Computing, LockstepArgs, Operator, OutputArgs, Record, Replay, RobotArgs, Run,
         StrategyArgs,
     };
+    #[cfg(feature = "hub")]
+    use crate::commands::demo_hub::{ThereAndBack, there_and_back};
     use crate::commands::record::{self, Recorded};
     use crate::commands::run::{self, Ran};
     use crate::commands::teleop::stop_token;
@@ -56,6 +58,8 @@ mod simulated {
         policy: Ran,
         video: PathBuf,
         dataset: PathBuf,
+        #[cfg(feature = "hub")]
+        hub: ThereAndBack,
     }
 
     pub(super) fn run(args: &Demo) -> Result<()> {
@@ -90,7 +94,8 @@ mod simulated {
 
     fn phases(args: &Demo) -> Result<Everything> {
         // Before anything is recorded.
-        let pictures = picture_size(&args.policy)?;
+        let folder = crate::hub::policy(&args.policy)?;
+        let pictures = picture_size(&folder)?;
         step(
             args,
             "starting the simulated SO-101 (MuJoCo, six emulated STS3215 servos, two cameras)",
@@ -150,6 +155,11 @@ mod simulated {
         step(args, "joining what the cameras saw into one video");
         let video = args.out.join("episodes.mp4");
         montage(&dataset, &video)?;
+        #[cfg(feature = "hub")]
+        let hub = {
+            step(args, "pushing the dataset to a hub, and pulling it back");
+            there_and_back(&dataset, &args.out)?
+        };
         Ok(Everything {
             recorded,
             replayed,
@@ -157,6 +167,8 @@ mod simulated {
             policy,
             video,
             dataset,
+            #[cfg(feature = "hub")]
+            hub,
         })
     }
 
@@ -193,6 +205,7 @@ mod simulated {
             images: false,
             camera_timeout: 2.0,
             seed: args.seed,
+            push: None,
             lockstep: LockstepArgs::OFF,
             output: quiet(),
         }
@@ -292,5 +305,7 @@ mod simulated {
         print!("{}", report::table(&all.policy.session));
         println!("\ndataset (LeRobot v3.0)   {}", all.dataset.display());
         println!("what the cameras saw     {}", all.video.display());
+        #[cfg(feature = "hub")]
+        println!("to a hub and back        {}", all.hub.line());
     }
 }

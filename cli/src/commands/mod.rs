@@ -4,6 +4,8 @@ mod bench;
 pub(crate) mod dataset;
 pub(crate) mod dataset_edit;
 mod demo;
+#[cfg(all(feature = "sim", feature = "hub"))]
+mod demo_hub;
 mod doctor;
 mod eval;
 #[cfg(feature = "hub")]
@@ -40,7 +42,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         Command::Run(args) => run::run(&args),
         Command::Eval(args) => eval::eval(&args),
         Command::Dataset(args) => dataset::dataset(&args),
-        Command::Policy(args) => policy::policy(&args),
+        Command::Policy(args) => policy::policy(args),
         #[cfg(feature = "hub")]
         Command::Hub(args) => hub::hub(&args),
         Command::Bench(args) => bench::bench(&args.what),

@@ -3,6 +3,7 @@
 use super::teleop::{Driver, interrupted, open, stop_token};
 use crate::args::Record;
 use crate::failure::{check_seconds, usage};
+use crate::hub::Destination;
 use crate::monitor::{self, Monitor};
 use crate::recording::{self, Counts};
 use crate::report;
@@ -56,9 +57,20 @@ pub(crate) struct Recorded {
 /// Runs the command.
 pub(crate) fn record(args: &Record) -> Result<()> {
     let stop = stop_token()?;
+    let destination = args.push.as_deref().map(Destination::check).transpose()?;
     if args.lockstep.lockstep {
-        return lockstep(args, &stop);
+        lockstep(args, &stop)?;
+    } else {
+        record_live(args, stop)?;
     }
+    match destination {
+        Some(destination) => destination.push(&args.dataset),
+        None => Ok(()),
+    }
+}
+
+/// Runs the command in real time.
+fn record_live(args: &Record, stop: StopToken) -> Result<()> {
     let recorded = run(args, None, stop)?;
     if args.output.json {
         println!("{}", serde_json::to_string_pretty(&recorded)?);

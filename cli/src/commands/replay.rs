@@ -24,7 +24,7 @@ pub(crate) fn replay(args: &Replay) -> Result<()> {
 
 /// Replays, in the given world or the one that the arguments name.
 pub(crate) fn run(args: &Replay, world: Option<World>, stop: StopToken) -> Result<SessionReport> {
-    let dataset = Dataset::open_from(&args.dataset).map_err(usage)?;
+    let dataset = crate::hub::dataset(&args.dataset)?;
     let (rig, world, robot) = open(&args.robot, world)?;
     let rows = rows(&dataset, args.episode, &rig)?;
     begin_episode(&world, args.seed)?;

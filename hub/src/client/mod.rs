@@ -21,6 +21,7 @@ mod pull;
 mod push;
 mod repos;
 mod session;
+mod snapshot;
 mod tree;
 pub mod xet;
 
@@ -36,4 +37,5 @@ pub use pull::{PullOptions, PullReport, pull};
 pub use push::{PushOptions, PushReport, push};
 pub use repos::{RepoHead, RepoLine};
 pub use session::{Environment, Session, Stored};
+pub use snapshot::{RepoVersion, Snapshot, snapshot, snapshot_cache};
 pub use tree::{Content, Entry};

@@ -6,9 +6,11 @@
 
 mod args;
 mod failure;
+pub mod here;
 mod login;
 mod operate;
 mod people;
+pub mod places;
 mod progress;
 mod repository;
 mod serve;

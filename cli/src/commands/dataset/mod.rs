@@ -42,7 +42,7 @@ pub(crate) fn dataset(args: &DatasetArgs) -> Result<()> {
 fn check_folder(path: &Path) -> Result<()> {
     if HubName::is_meant(path) {
         return Err(usage(format!(
-            "{} is on a hub, and this needs the files in a folder; download it first: hf download --repo-type dataset NAME --local-dir FOLDER",
+            "{} is on a hub, and this needs the files in a folder; download it first: sinew hub pull --type dataset NAME FOLDER",
             path.display()
         )));
     }
@@ -69,7 +69,7 @@ fn check_folder(path: &Path) -> Result<()> {
 /// Opens a dataset in a folder or on a hub; of a damaged folder it says who knows more.
 fn open(path: &Path) -> Result<Dataset> {
     if HubName::is_meant(path) {
-        return Dataset::open_from(path).map_err(usage);
+        return crate::hub::dataset(path);
     }
     check_folder(path)?;
     Dataset::open(path).map_err(|e| ask_doctor(path, &e))

@@ -45,9 +45,24 @@ pub(super) enum Verb {
     Quantize(Quantize),
 }
 
+impl Verb {
+    /// The policies that are only read, which may lie on a hub.
+    pub(super) fn policies(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Self::Info(args) => vec![&mut args.path],
+            Self::Check(args) => vec![&mut args.path],
+            Self::Export(args) => vec![&mut args.path],
+            Self::Bench(args) => vec![&mut args.path],
+            Self::Compare(args) => std::iter::once(&mut args.a).chain(&mut args.b).collect(),
+            // What it measures is kept beside the policy.
+            Self::Quantize(_) => vec![],
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Info {
-    /// Folder of a LeRobot checkpoint or of a policy.toml, or an .onnx file.
+    /// Folder of a LeRobot checkpoint or of a policy.toml, an .onnx file, or org/name on a hub.
     pub(super) path: PathBuf,
     /// Print JSON.
     #[arg(long)]
@@ -56,7 +71,7 @@ pub(super) struct Info {
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// Folder of a LeRobot checkpoint or of a policy.toml.
+    /// Folder of a LeRobot checkpoint or of a policy.toml, or org/name on a hub.
     pub(super) path: PathBuf,
     /// The robot: a built-in name or a folder with robot.toml.
     #[arg(long, default_value = "so101")]
@@ -81,7 +96,7 @@ pub(super) struct Check {
 
 #[derive(Debug, Args)]
 pub(super) struct Export {
-    /// Folder of a LeRobot checkpoint.
+    /// Folder of a LeRobot checkpoint, or org/name on a hub.
     pub(super) path: PathBuf,
     /// The file to write.
     #[arg(long, value_name = "FILE")]
@@ -93,7 +108,7 @@ pub(super) struct Export {
 
 #[derive(Debug, Args)]
 pub(super) struct Bench {
-    /// Folder of a LeRobot checkpoint or of a policy.toml.
+    /// Folder of a LeRobot checkpoint or of a policy.toml, or org/name on a hub.
     pub(super) path: PathBuf,
     #[command(flatten)]
     pub(super) computing: Computing,
@@ -107,7 +122,7 @@ pub(super) struct Bench {
 
 #[derive(Debug, Args)]
 pub(super) struct Compare {
-    /// Folder of a policy.
+    /// Folder of a policy, or org/name on a hub.
     pub(super) a: PathBuf,
     /// Folder of the other policy. Default: the same.
     pub(super) b: Option<PathBuf>,

@@ -21,7 +21,10 @@ use sinew_policies::manifest::Described;
 use std::path::{Path, PathBuf};
 
 /// Runs the command.
-pub(crate) fn policy(args: &PolicyArgs) -> Result<()> {
+pub(crate) fn policy(mut args: PolicyArgs) -> Result<()> {
+    for place in args.verb.policies() {
+        *place = crate::hub::policy(place)?;
+    }
     match &args.verb {
         Verb::Info(args) => info::info(args),
         Verb::Check(args) => check::check(args),

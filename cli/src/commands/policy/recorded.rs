@@ -3,7 +3,7 @@
 use crate::failure::usage;
 use crate::player::features_of;
 use anyhow::Result;
-use sinew_datasets::{Dataset, IMAGES, Item, Pixels, Reader, ReaderOptions, STATE};
+use sinew_datasets::{IMAGES, Item, Pixels, Reader, ReaderOptions, STATE};
 use sinew_hardware::{Blueprint, Units};
 use sinew_policies::lerobot::features::ENVIRONMENT;
 use sinew_policies::{Channel, Features, PolicyInput};
@@ -46,7 +46,7 @@ impl Recorded {
     pub(super) fn open(dataset: &Path, robot: &Path) -> Result<Self> {
         let blueprint = Blueprint::load(robot).map_err(usage)?;
         let units = Units::default_of(&blueprint).map_err(usage)?;
-        let data = Dataset::open_from(dataset).map_err(usage)?;
+        let data = crate::hub::dataset(dataset)?;
         if data.is_empty() {
             return Err(usage(format!("{} holds no frames", dataset.display())));
         }

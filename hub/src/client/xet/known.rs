@@ -46,9 +46,14 @@ pub(super) struct Known {
 impl Known {
     /// Where a chunk of this size is, if it is known.
     pub(super) fn find(&self, chunk: &Hash, len: usize) -> Option<Place> {
-        if let Some(place) = self.own.get(chunk) {
-            return Some(*place);
-        }
+        self.own
+            .get(chunk)
+            .copied()
+            .or_else(|| self.find_told(chunk, len))
+    }
+
+    /// Where the store says that a chunk of this size is.
+    pub(super) fn find_told(&self, chunk: &Hash, len: usize) -> Option<Place> {
         // The newest answer first: files are read on where it was given.
         self.told.iter().rev().find_map(|told| {
             let shielded = match told.key {

@@ -79,13 +79,22 @@ pub struct Uploader {
     known: Known,
     open: XorbBuilder,
     /// Xorbs of this upload, by number; the open one is not among them.
-    made: Vec<XorbEntry>,
+    made: Vec<Made>,
     /// Xorbs among them that are registered.
     registered: usize,
     /// Files that are not registered yet.
     files: Vec<ReadFile>,
     report: UploadReport,
     senders: Senders,
+}
+
+/// What became of a xorb of this upload.
+#[derive(Debug)]
+enum Made {
+    /// It was given to the threads that send.
+    Sent(XorbEntry),
+    /// The store has its chunks, in this order, in a xorb of its own, from this chunk on.
+    Known(Hash, u32),
 }
 
 /// A file whose xorbs may not have names yet.
@@ -137,7 +146,12 @@ impl Uploader {
     ///
     /// # Errors
     /// As [`Uploader::add`].
-    pub fn add_sized(&mut self, name: &str, size: u64, mut content: impl Read) -> ClientResult<UploadedFile> {
+    pub fn add_sized(
+        &mut self,
+        name: &str,
+        size: u64,
+        mut content: impl Read,
+    ) -> ClientResult<UploadedFile> {
         let mut reading = Reading {
             asks: self.options.ask_for_chunks && size >= ASKED_FROM_BYTES,
             ..Reading::default()
@@ -180,6 +194,9 @@ impl Uploader {
         if place.is_none() && reading.may_ask(&hash) {
             self.ask_for(&hash);
             place = self.known.find(&hash, chunk.len());
+            if place.is_some() {
+                self.recognise();
+            }
         }
         let place = match place {
             Some(place) => {
@@ -191,6 +208,37 @@ impl Uploader {
         };
         reading.add(hash, chunk.len(), place);
         Ok(())
+    }
+
+    /// After an interruption the store may have the very chunks that wait in the open xorb, and tells of them only
+    /// now: then they are not sent again.
+    fn recognise(&mut self) {
+        let table = self.open.table();
+        let chunks = table.hashes().iter().enumerate();
+        let mut places = chunks.map(|(number, hash)| {
+            let len = table.chunk_len(number)?;
+            self.known.find_told(hash, len as usize)
+        });
+        let Some(Some(Place {
+            xorb: XorbRef::Named(name),
+            chunk: start,
+        })) = places.next()
+        else {
+            return;
+        };
+        let follows = (start + 1..).zip(places).all(|(chunk, place)| {
+            place
+                == Some(Place {
+                    xorb: XorbRef::Named(name),
+                    chunk,
+                })
+        });
+        if follows {
+            self.report.known_bytes += u64::from(table.raw_len());
+            Progress::add(&self.progress.known_bytes, table.raw_len() as usize);
+            self.made.push(Made::Known(name, start));
+            self.open = XorbBuilder::new(self.options.compression);
+        }
     }
 
     /// A store that cannot tell costs nothing but bytes.
@@ -224,7 +272,8 @@ impl Uploader {
     fn close_xorb(&mut self) -> ClientResult<()> {
         let next = XorbBuilder::new(self.options.compression);
         if let Some(xorb) = std::mem::replace(&mut self.open, next).finish() {
-            self.made.push(XorbEntry::of(xorb.hash, &xorb.table));
+            self.made
+                .push(Made::Sent(XorbEntry::of(xorb.hash, &xorb.table)));
             self.report.xorbs += 1;
             self.report.packed_bytes += xorb.packed.len() as u64;
             self.senders.send(xorb)?;
@@ -260,7 +309,8 @@ impl Uploader {
             shard.add_file(self.entry(&file)?)?;
             self.send_shard(&mut shard, SHARD_BYTES)?;
         }
-        for xorb in self.made.get(self.registered..).unwrap_or_default() {
+        for made in self.made.get(self.registered..).unwrap_or_default() {
+            let Made::Sent(xorb) = made else { continue };
             shard.add_xorb(xorb.clone())?;
             self.send_shard(&mut shard, SHARD_BYTES)?;
         }
@@ -280,13 +330,18 @@ impl Uploader {
         let mut terms = Vec::with_capacity(read.terms.len());
         let mut range_hashes = Vec::with_capacity(read.terms.len());
         for (xorb, term, range_hash) in &read.terms {
-            let name = match xorb {
-                XorbRef::Named(name) => Some(*name),
-                XorbRef::Own(number) => self.made.get(*number).map(|xorb| xorb.hash),
+            let (name, moved) = match xorb {
+                XorbRef::Named(name) => (*name, 0),
+                XorbRef::Own(number) => match self.made.get(*number) {
+                    Some(Made::Sent(xorb)) => (xorb.hash, 0),
+                    Some(Made::Known(name, start)) => (*name, *start),
+                    None => return Err(ClientError::protocol("upload", "a xorb has no name")),
+                },
             };
-            let unnamed = || ClientError::protocol("upload", "a xorb has no name");
             terms.push(Term {
-                xorb: name.ok_or_else(unnamed)?,
+                xorb: name,
+                start: term.start.saturating_add(moved),
+                end: term.end.saturating_add(moved),
                 ..*term
             });
             range_hashes.push(*range_hash);

@@ -46,6 +46,11 @@ impl XorbBuilder {
         self.table.is_empty()
     }
 
+    /// Its chunks so far: hashes and raw sizes in bytes, in order.
+    pub fn table(&self) -> &XorbTable {
+        &self.table
+    }
+
     /// Whether a chunk of `raw_len` bytes still fits, so that the packed xorb stays within 64 MiB even
     /// when nothing compresses.
     pub fn fits(&self, raw_len: usize) -> bool {
