@@ -18,11 +18,12 @@ test: ## all tests that need no PyTorch
 	cargo nextest run $(ALL)
 	cargo test --doc $(ALL) --quiet
 
-interop: lerobot rerun ## the tests against the heavy peers (PyTorch, LeRobot, Rerun)
+interop: rerun lerobot ## the tests against the heavy peers (PyTorch, LeRobot, Rerun)
 
-lerobot: ## the tests against LeRobot; TESTS chooses some of them
+lerobot: ## the tests against LeRobot and the hub's clients, then docs/interop.md (after `make test`); TESTS chooses some
 	scripts/setup interop
 	cargo nextest run --profile interop $(ALL) -E '$(or $(TESTS),all())'
+	$(if $(TESTS),,scripts/interop-table)
 
 rerun: ## a build with Rerun (400 crates more), and its tests
 	scripts/setup tests
@@ -40,8 +41,7 @@ fuzz: setup ## fuzz what reads strangers' files, FUZZ_SECONDS (60) for each of T
 	$(CARGO_TARGET_DIR)/debug/examples/fuzz_seeds $(CARGO_TARGET_DIR)/fuzz/seeds
 	scripts/fuzz $(TARGETS)
 
-docs: ## API documentation, and the table of peers from the last `make test` and `make interop`
-	scripts/interop-table
+docs: ## API documentation
 	cargo doc --workspace --no-deps
 
 bench: setup ## side-by-side benchmarks; prints ratios

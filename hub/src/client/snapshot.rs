@@ -2,6 +2,7 @@
 //! where it lies. Without the network the version that was fetched last is used.
 
 use super::error::{ClientError, ClientResult};
+use super::http::HttpOptions;
 use super::hub::HubClient;
 use super::names::{Kind, RepoId, RepoName};
 use super::pull::{PullOptions, pull};
@@ -12,6 +13,7 @@ use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// The branch that is meant when no revision is said.
 const MAIN: &str = "main";
@@ -93,17 +95,32 @@ pub fn snapshot(
     if is_commit(&version.revision) && shelf.has(&version.revision) {
         return Ok(shelf.snapshot(&version.revision, None));
     }
-    match hub.head(&repo, &version.revision) {
+    let noted = shelf.noted(&version.revision);
+    let head = match noted {
+        // A robot that has what it needs does not stand about when the network is away.
+        Some(_) => HubClient::new(hub.endpoint(), hub.token().map(str::to_owned), hurried())?
+            .head(&repo, &version.revision),
+        None => hub.head(&repo, &version.revision),
+    };
+    match head {
         Ok(head) => {
             shelf.fill(hub, &head, progress)?;
             shelf.note(&version.revision, &head.commit)?;
             Ok(shelf.snapshot(&head.commit, None))
         }
-        Err(error @ ClientError::Unreachable { .. }) => match shelf.noted(&version.revision) {
+        Err(error @ ClientError::Unreachable { .. }) => match noted {
             Some(commit) => Ok(shelf.snapshot(&commit, Some(error.to_string()))),
             None => Err(error),
         },
         Err(error) => Err(error),
+    }
+}
+
+fn hurried() -> HttpOptions {
+    HttpOptions {
+        patience: Duration::from_secs(5),
+        retries: 1,
+        ..HttpOptions::default()
     }
 }
 
