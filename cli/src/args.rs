@@ -378,7 +378,7 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) robot: RobotArgs,
     /// Folder of a LeRobot checkpoint, of a policy package, or of an .onnx file and its policy.toml; or
-    /// org/name[@revision] on a hub, from which it is fetched once (HF_ENDPOINT, or the last sinew hub login).
+    /// `org/name` or `org/name@revision` on a hub, from which it is fetched once (HF_ENDPOINT, or the last sinew hub login).
     #[arg(long)]
     pub(crate) policy: PathBuf,
     #[command(flatten)]
@@ -468,7 +468,7 @@ pub(crate) struct Eval {
     #[arg(default_value = "so101-pick")]
     pub(crate) task: String,
     /// Folder of a LeRobot checkpoint, of a policy package, or of an .onnx file and its policy.toml; or
-    /// org/name[@revision] on a hub, from which it is fetched once (HF_ENDPOINT, or the last sinew hub login).
+    /// `org/name` or `org/name@revision` on a hub, from which it is fetched once (HF_ENDPOINT, or the last sinew hub login).
     #[arg(long)]
     pub(crate) policy: PathBuf,
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! The server: routes by area, and what every route needs from whoever calls it.
 //!
-//! A request's path: [`access`] finds the route in the table, asks who calls, which repository is meant and
-//! whether that right is there → the handler of an area → [`reply`] turns results into what clients understand.
+//! A request's path: `access.rs` finds the route in the table, asks who calls, which repository is meant and
+//! whether that right is there → the handler of an area → `reply.rs` turns results into what clients understand.
 
 mod access;
 mod commits;

@@ -218,26 +218,4 @@ mod tests {
             prop_assert_eq!(lens(&chunks(&[&data])), plainly(&data));
         }
     }
-
-    /// Run by hand: `cargo test -p sinew-hub --lib -- --ignored --nocapture speed_of_cutting`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn speed_of_cutting() {
-        let data = random(256 << 20, 3);
-        for hashed in [false, true] {
-            let start = std::time::Instant::now();
-            let mut count = 0;
-            let mut chunker = Chunker::new();
-            let mut each = |chunk: &[u8]| {
-                count += usize::from(
-                    !hashed || super::super::chunk_hash(chunk) != super::super::Hash::ZERO,
-                );
-                Ok::<_, Infallible>(())
-            };
-            data.chunks(1 << 20)
-                .for_each(|piece| chunker.push(piece, &mut each).unwrap());
-            let mib_s = 256.0 / start.elapsed().as_secs_f64();
-            println!("{count} chunks, hashed: {hashed}, {mib_s:.0} MiB/s");
-        }
-    }
 }
