@@ -1,7 +1,7 @@
 //! A folder into a repository: only what changed, large files first, then the commit that makes everything visible.
 //! Interrupted, it is run again and sends what is missing.
 
-use super::commit::{Candidate, Change, Committed, Message, Mode, SAMPLE_BYTES};
+use super::commit::{Candidate, Change, Committed, Message, Mode, PullRequest, SAMPLE_BYTES};
 use super::compare::{Difference, compare};
 use super::digest::{Digester, hex};
 use super::error::{ClientError, ClientResult};
@@ -32,6 +32,8 @@ const READS: usize = 3;
 pub struct PushOptions {
     /// The branch.
     pub branch: String,
+    /// Whether the changes go into a new pull request for the branch `main` instead.
+    pub opens_pull_request: bool,
     /// What the commit is called.
     pub message: Message,
     /// Whether files that only the repository has are deleted there.
@@ -46,6 +48,7 @@ impl Default for PushOptions {
     fn default() -> Self {
         Self {
             branch: "main".into(),
+            opens_pull_request: false,
             message: Message::default(),
             deletes: false,
             threads: 8,
@@ -71,6 +74,8 @@ pub struct PushReport {
     pub sent_bytes: u64,
     /// The commits, none if nothing changed.
     pub commits: Vec<Committed>,
+    /// The pull request that has them, if one was asked for.
+    pub pull_request: Option<PullRequest>,
 }
 
 /// A push that is under way.
@@ -99,31 +104,59 @@ pub fn push(
     options: &PushOptions,
     progress: &Arc<Progress>,
 ) -> ClientResult<PushReport> {
-    let work = Push { hub, repo, options, progress };
+    let work = Push {
+        hub,
+        repo,
+        options,
+        progress,
+    };
     let differences = compare(local, remote, options.threads)?;
-    let by_path: HashMap<&str, &LocalFile> = local.iter().map(|file| (file.path.as_str(), file)).collect();
+    let by_path: HashMap<&str, &LocalFile> = local
+        .iter()
+        .map(|file| (file.path.as_str(), file))
+        .collect();
     let mut changed: Vec<&LocalFile> = differences
         .iter()
         .filter(|(_, difference)| *difference != Difference::OnlyThere)
         .filter_map(|(path, _)| by_path.get(path.as_str()).copied())
         .collect();
     // What describes a data set comes last: whoever finds it finds the rest as well.
-    changed.sort_by_key(|file| (file.path == "meta/info.json", file.path.starts_with("meta/")));
+    changed.sort_by_key(|file| {
+        (
+            file.path == "meta/info.json",
+            file.path.starts_with("meta/"),
+        )
+    });
     let gone = differences.iter().filter(|(path, difference)| {
         *difference == Difference::OnlyThere && options.deletes && path != ".gitattributes"
     });
     let gone: Vec<String> = gone.map(|(path, _)| path.clone()).collect();
     let modes = work.modes(local, &changed)?;
     let ignored = modes.iter().filter(|mode| **mode == Mode::Ignored).count();
-    let wanted: Vec<(&LocalFile, Mode)> =
-        changed.into_iter().zip(modes).filter(|(_, mode)| *mode != Mode::Ignored).collect();
+    let wanted: Vec<(&LocalFile, Mode)> = changed
+        .into_iter()
+        .zip(modes)
+        .filter(|(_, mode)| *mode != Mode::Ignored)
+        .collect();
     let changed_bytes = wanted.iter().map(|(file, _)| file.size).sum();
-    Progress::add(&progress.total_bytes, usize::try_from(changed_bytes).unwrap_or(usize::MAX));
+    Progress::add(
+        &progress.total_bytes,
+        usize::try_from(changed_bytes).unwrap_or(usize::MAX),
+    );
     Progress::add(&progress.total_files, wanted.len());
-    let large: Vec<&LocalFile> =
-        wanted.iter().filter(|(_, mode)| *mode == Mode::Large).map(|(file, _)| *file).collect();
+    let large: Vec<&LocalFile> = wanted
+        .iter()
+        .filter(|(_, mode)| *mode == Mode::Large)
+        .map(|(file, _)| *file)
+        .collect();
     let (stored, sent_bytes) = work.store(&large)?;
-    let commits = work.commit(&wanted, &stored, &gone)?;
+    let has_changes = !wanted.is_empty() || !gone.is_empty();
+    let pull_request = (options.opens_pull_request && has_changes)
+        .then(|| hub.open_pull_request(repo, &options.message))
+        .transpose()?;
+    let branch = pull_request.as_ref().map(PullRequest::branch);
+    let branch = branch.as_ref().unwrap_or(&options.branch);
+    let commits = work.commit(branch, &wanted, &stored, &gone)?;
     Ok(PushReport {
         files: local.len() as u64,
         changed: wanted.len() as u64,
@@ -132,6 +165,7 @@ pub fn push(
         ignored: ignored as u64,
         sent_bytes,
         commits,
+        pull_request,
     })
 }
 
@@ -148,7 +182,12 @@ impl Push<'_> {
         let ignore = local.iter().find(|file| file.path == ".gitignore");
         let ignore = ignore.map(|file| file.beginning(1 << 20)).transpose()?;
         let ignore = ignore.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        self.hub.preupload(self.repo, &self.options.branch, &candidates, ignore.as_deref())
+        self.hub.preupload(
+            self.repo,
+            &self.options.branch,
+            &candidates,
+            ignore.as_deref(),
+        )
     }
 
     /// Uploads large files; what they are called, and the bytes that were sent.
@@ -170,15 +209,24 @@ impl Push<'_> {
         }
     }
 
-    fn store_chunks(&self, cas: Arc<Cas>, files: &[&LocalFile]) -> ClientResult<(HashMap<String, Stored>, u64)> {
+    fn store_chunks(
+        &self,
+        cas: Arc<Cas>,
+        files: &[&LocalFile],
+    ) -> ClientResult<(HashMap<String, Stored>, u64)> {
         let mut uploader = Uploader::new(cas, self.options.upload.clone(), self.progress.clone())?;
         let mut stored = HashMap::new();
         let mut changing = Vec::new();
         let mut checked_bytes = 0;
         for file in files {
-            match self.read_steadily(file, |content| uploader.add_sized(&file.path, file.size, content))? {
+            match self.read_steadily(file, |content| {
+                uploader.add_sized(&file.path, file.size, content)
+            })? {
                 Some(UploadedFile { sha256, size, .. }) => {
-                    let done = Stored { sha256: hex(&sha256), size };
+                    let done = Stored {
+                        sha256: hex(&sha256),
+                        size,
+                    };
                     stored.insert(file.path.clone(), done);
                 }
                 None => changing.push(file.path.clone()),
@@ -197,7 +245,11 @@ impl Push<'_> {
     /// For hubs without a chunk store.
     fn store_whole(&self, files: &[&LocalFile]) -> ClientResult<(HashMap<String, Stored>, u64)> {
         let done = for_each("hub-send", 4, files, |file| self.store_one(file))?;
-        let sent = done.iter().flatten().filter(|(_, is_new)| *is_new).map(|(stored, _)| stored.size);
+        let sent = done
+            .iter()
+            .flatten()
+            .filter(|(_, is_new)| *is_new)
+            .map(|(stored, _)| stored.size);
         let sent = sent.sum();
         let changing = files.iter().zip(&done).filter(|(_, done)| done.is_none());
         steady(changing.map(|(file, _)| file.path.clone()).collect())?;
@@ -227,7 +279,13 @@ impl Push<'_> {
         let size = usize::try_from(stamp.size).unwrap_or(usize::MAX);
         Progress::add(&self.progress.file_bytes, size);
         Progress::add(&self.progress.files, 1);
-        Ok(Some((Stored { sha256, size: stamp.size }, is_new)))
+        Ok(Some((
+            Stored {
+                sha256,
+                size: stamp.size,
+            },
+            is_new,
+        )))
     }
 
     /// Reads a file until it did not change meanwhile; `None` if it always did.
@@ -254,6 +312,7 @@ impl Push<'_> {
     /// Commits everything, in one commit if it is not too much for one.
     fn commit(
         &self,
+        branch: &str,
         files: &[(&LocalFile, Mode)],
         stored: &HashMap<String, Stored>,
         gone: &[String],
@@ -276,12 +335,16 @@ impl Push<'_> {
             if number > 0 {
                 message.parent = None;
             }
-            commits.push(self.hub.commit(self.repo, &self.options.branch, &message, &changes)?);
+            commits.push(self.hub.commit(self.repo, branch, &message, &changes)?);
         }
         Ok(commits)
     }
 
-    fn changes(&self, files: &[(&LocalFile, Mode)], stored: &HashMap<String, Stored>) -> ClientResult<Vec<Change>> {
+    fn changes(
+        &self,
+        files: &[(&LocalFile, Mode)],
+        stored: &HashMap<String, Stored>,
+    ) -> ClientResult<Vec<Change>> {
         let changes = for_each("hub-read", self.options.threads, files, |(file, mode)| {
             let path = file.path.clone();
             if let (Mode::Large, Some(stored)) = (mode, stored.get(&file.path)) {
@@ -294,12 +357,17 @@ impl Push<'_> {
                 read.map_err(|e| ClientError::io(format!("read {}", file.place.display()), e))?;
                 Ok(bytes)
             })?;
-            let Some(content) = content else { return Ok(None) };
+            let Some(content) = content else {
+                return Ok(None);
+            };
             Progress::add(&self.progress.file_bytes, content.len());
             Progress::add(&self.progress.files, 1);
             Ok(Some(Change::File { path, content }))
         })?;
-        let changing = files.iter().zip(&changes).filter(|(_, change)| change.is_none());
+        let changing = files
+            .iter()
+            .zip(&changes)
+            .filter(|(_, change)| change.is_none());
         steady(changing.map(|((file, _), _)| file.path.clone()).collect())?;
         Ok(changes.into_iter().flatten().collect())
     }
@@ -335,7 +403,11 @@ mod tests {
 
     #[test]
     fn no_commit_is_too_much() {
-        let file = |size| LocalFile { path: "a".into(), place: "a".into(), size };
+        let file = |size| LocalFile {
+            path: "a".into(),
+            place: "a".into(),
+            size,
+        };
         let small = file(10);
         let many: Vec<_> = (0..6000).map(|_| (&small, Mode::Inline)).collect();
         let sizes: Vec<usize> = batches(&many).iter().map(|batch| batch.len()).collect();

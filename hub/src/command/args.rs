@@ -7,7 +7,7 @@ pub(super) use operators::{
     TokenVerb, User, UserVerb,
 };
 
-use crate::client::{Kind, RepoName};
+use crate::client::{Choice, Kind, RepoName};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -135,6 +135,26 @@ pub(super) struct Watch {
     pub(super) quiet: bool,
 }
 
+/// Which files.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Files {
+    /// Only files whose paths are like this: `*` stands for anything, also slashes, `data/` for all in it; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) include: Vec<String>,
+    /// Not files whose paths are like this; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) exclude: Vec<String>,
+}
+
+impl Files {
+    pub(super) fn choice(&self) -> Choice {
+        Choice {
+            include: self.include.clone(),
+            exclude: self.exclude.clone(),
+        }
+    }
+}
+
 /// Types of repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum RepoType {
@@ -209,9 +229,14 @@ pub(super) struct Push {
     /// What the commit is called.
     #[arg(long, short, value_name = "TEXT")]
     pub(super) message: Option<String>,
-    /// Also delete the repository's files that the folder does not have.
+    /// Also delete the repository's files that the folder does not have, of those that --include and --exclude mean.
     #[arg(long)]
     pub(super) delete: bool,
+    /// Open a pull request with the changes instead of changing the branch.
+    #[arg(long, conflicts_with = "revision")]
+    pub(super) create_pr: bool,
+    #[command(flatten)]
+    pub(super) files: Files,
     #[command(flatten)]
     pub(super) hub: Where,
     #[command(flatten)]
@@ -234,6 +259,8 @@ pub(super) struct Pull {
     /// Files at the same time.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(super) connections: u8,
+    #[command(flatten)]
+    pub(super) files: Files,
     #[command(flatten)]
     pub(super) hub: Where,
     #[command(flatten)]

@@ -7,8 +7,8 @@ use super::text::{bytes, count, rate, shown};
 use super::{Failure, Scene};
 use crate::client::xet::Progress;
 use crate::client::{
-    self, Difference, HubClient, Message, PullOptions, PullReport, PushOptions, PushReport, RepoHead, RepoId,
-    by_path, compare, guess_kind, scan,
+    self, Difference, HubClient, Message, PullOptions, PullReport, PushOptions, PushReport,
+    RepoHead, RepoId, by_path, compare, guess_kind, scan,
 };
 use serde_json::json;
 use std::path::PathBuf;
@@ -27,7 +27,10 @@ pub(super) fn push(args: &Push, scene: &mut Scene<'_>) -> Result<(), Failure> {
     let name = with_type(&args.repo, args.kind)?;
     let local = scan(&args.folder)?;
     if local.is_empty() {
-        return Err(Failure::Usage(format!("{} has no files to push", args.folder.display())));
+        return Err(Failure::Usage(format!(
+            "{} has no files to push",
+            args.folder.display()
+        )));
     }
     let kind = name.kind.or_else(|| guess_kind(&local)).ok_or_else(|| {
         Failure::Usage(format!(
@@ -39,13 +42,19 @@ pub(super) fn push(args: &Push, scene: &mut Scene<'_>) -> Result<(), Failure> {
         kind,
         name: name.full(),
     };
+    let choice = args.files.choice();
+    let local = choice.of_folder(local);
+    if local.is_empty() && !args.delete {
+        return Err(nothing_meant(&args.folder.display().to_string()));
+    }
     let progress = Arc::new(Progress::default());
     let ticker = Ticker::start("push", &progress, scene.shows_progress);
     let head = find_or_make(&hub, &repo, args)?;
-    let remote = by_path(hub.tree(&repo, &head.commit, "", true)?);
+    let remote = by_path(choice.of_repository(hub.tree(&repo, &head.commit, "", true)?));
     let title = format!("Push {}", count(local.len() as u64, "file"));
     let options = PushOptions {
         branch: args.revision.clone(),
+        opens_pull_request: args.create_pr,
         message: Message {
             title: args.message.clone().unwrap_or(title),
             ..Message::default()
@@ -59,6 +68,12 @@ pub(super) fn push(args: &Push, scene: &mut Scene<'_>) -> Result<(), Failure> {
         true => scene.json(&push_json(&hub, &repo, &report, &progress, began.elapsed())),
         false => scene.say(&push_text(&hub, &repo, &report, began.elapsed())),
     }
+}
+
+fn nothing_meant(place: &str) -> Failure {
+    Failure::Usage(format!(
+        "{place} has no file that --include and --exclude leave; quote patterns, so that the shell does not replace them"
+    ))
 }
 
 /// The repository; a new one only where none is, and only on its first branch.
@@ -79,14 +94,18 @@ fn push_json(
     progress: &Progress,
     elapsed: Duration,
 ) -> serde_json::Value {
-    let commits: Vec<_> =
-        report.commits.iter().map(|one| json!({"commit": one.commit, "url": one.url})).collect();
+    let commits: Vec<_> = report
+        .commits
+        .iter()
+        .map(|one| json!({"commit": one.commit, "url": one.url}))
+        .collect();
     json!({
         "repository": repo.name, "type": repo.kind.singular(), "endpoint": hub.endpoint(),
         "files": report.files, "changed": report.changed, "changed_bytes": report.changed_bytes,
         "deleted": report.deleted, "ignored": report.ignored, "packed_bytes": report.sent_bytes,
         "wire_bytes": progress.wire_bytes.load(Ordering::Relaxed),
         "seconds": elapsed.as_secs_f64(), "commits": commits,
+        "pull_request": report.pull_request.as_ref().map(|one| json!({"number": one.number, "url": one.url})),
     })
 }
 
@@ -105,7 +124,12 @@ fn push_text(hub: &HubClient, repo: &RepoId, report: &PushReport, elapsed: Durat
         bytes(report.changed_bytes),
         elapsed.as_secs_f64(),
         bytes(report.sent_bytes),
-        shown(&last.url)
+        shown(
+            report
+                .pull_request
+                .as_ref()
+                .map_or(&last.url, |one| &one.url)
+        )
     )
 }
 
@@ -113,11 +137,18 @@ pub(super) fn pull(args: &Pull, scene: &mut Scene<'_>) -> Result<(), Failure> {
     let began = Instant::now();
     let hub = client(scene, &args.hub)?;
     let name = with_type(&args.repo, args.kind)?;
-    let folder = args.folder.clone().unwrap_or_else(|| PathBuf::from(&name.name));
+    let folder = args
+        .folder
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(&name.name));
     let progress = Arc::new(Progress::default());
     let ticker = Ticker::start("pull", &progress, scene.shows_progress);
     let head = hub.find(&name, &args.revision)?;
-    let entries = hub.tree(&head.repo, &head.commit, "", true)?;
+    let choice = args.files.choice();
+    let entries = choice.of_repository(hub.tree(&head.repo, &head.commit, "", true)?);
+    if entries.is_empty() && !choice.is_all() {
+        return Err(nothing_meant(&head.repo.to_string()));
+    }
     let options = PullOptions {
         connections: usize::from(args.connections),
     };
@@ -132,12 +163,21 @@ pub(super) fn pull(args: &Pull, scene: &mut Scene<'_>) -> Result<(), Failure> {
             "wire_bytes": progress.wire_bytes.load(Ordering::Relaxed), "seconds": elapsed.as_secs_f64(),
         }));
     }
-    scene.say(&pull_text(&head, &folder.display().to_string(), &report, elapsed))
+    scene.say(&pull_text(
+        &head,
+        &folder.display().to_string(),
+        &report,
+        elapsed,
+    ))
 }
 
 fn pull_text(head: &RepoHead, folder: &str, report: &PullReport, elapsed: Duration) -> String {
     match report.fetched {
-        0 => format!("{folder} has all {} of {} already", count(report.files, "file"), head.repo),
+        0 => format!(
+            "{folder} has all {} of {} already",
+            count(report.files, "file"),
+            head.repo
+        ),
         fetched => format!(
             "{} pulled from {} to {folder}: {} in {:.1} s, {}",
             count(fetched, "file"),
