@@ -1,6 +1,10 @@
 //! Where a stranger's bytes come in: one function a parser. None may panic, hang, or take much more
 //! memory than its limits say. Compiled for `fuzz/` and for the tests, which replay what it found.
 
+#[cfg(feature = "server")]
+use crate::repos::{attributes::Attributes, cards, push::rehearsal as push};
+#[cfg(feature = "server")]
+use crate::server::rehearsal;
 use crate::xet::shard::{Shard, ShardBuilder};
 use crate::xet::xorb::{XorbCheck, XorbTable, check_xorb};
 use crate::xet::{Hash, XetError, check_file};
@@ -9,7 +13,20 @@ use crate::xet::{Hash, XetError, check_file};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets of this crate, by the name of their folder in `fuzz/regressions`.
-pub const TARGETS: [Target; 2] = [("xorb", xorb), ("shard", shard)];
+pub const TARGETS: &[Target] = &[
+    ("xorb", xorb),
+    ("shard", shard),
+    #[cfg(feature = "server")]
+    ("commit", commit),
+    #[cfg(feature = "server")]
+    ("lfs_batch", lfs_batch),
+    #[cfg(feature = "server")]
+    ("git_pack", git_pack),
+    #[cfg(feature = "server")]
+    ("packets", packets),
+    #[cfg(feature = "server")]
+    ("card", card),
+];
 
 /// A xorb in pieces, whose length the first byte says.
 pub fn xorb(bytes: &[u8]) {
@@ -56,6 +73,55 @@ pub fn shard(bytes: &[u8]) {
     assert!(Shard::read(&upload).is_ok(), "what is written is read back");
 }
 
+/// A commit request in pieces, whose length the first byte says.
+#[cfg(feature = "server")]
+pub fn commit(bytes: &[u8]) {
+    let Some((piece, body)) = bytes.split_first() else {
+        return;
+    };
+    let found = rehearsal::commit(body, 1 + usize::from(*piece)).ok();
+    let whole = rehearsal::commit(body, body.len()).ok();
+    assert_eq!(found, whole, "pieces make no difference");
+}
+
+/// A batch of git-lfs.
+#[cfg(feature = "server")]
+pub fn lfs_batch(bytes: &[u8]) {
+    let _ = rehearsal::lfs_batch(bytes);
+}
+
+/// A pushed pack: after a zero a description of one, as [`push::pack_of`] has it, after anything else a pack without
+/// its digest.
+#[cfg(feature = "server")]
+pub fn git_pack(bytes: &[u8]) {
+    let Some((form, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let pack = match form {
+        0 => push::pack_of(bytes),
+        _ => push::with_digest(bytes),
+    };
+    let _ = push::rehearse(&pack);
+}
+
+/// What git sends before a pack, and to fetch.
+#[cfg(feature = "server")]
+pub fn packets(bytes: &[u8]) {
+    let _ = rehearsal::packets(bytes);
+}
+
+/// A card, and a `.gitattributes` of the same bytes.
+#[cfg(feature = "server")]
+pub fn card(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(card) = cards::parse(&text) {
+        assert!(cards::tags(&card).len() <= 200);
+    }
+    let attributes = Attributes::parse(&text);
+    let path: String = text.chars().take(40).collect();
+    let _ = attributes.is_large(&path, bytes.len() as u64, bytes);
+}
+
 #[cfg(test)]
 #[path = "../../fuzz/replay.rs"]
 mod replay_kept;
@@ -66,7 +132,7 @@ mod tests {
 
     #[test]
     fn what_fuzzing_found_stays_mended() {
-        replay_kept::replay(&TARGETS);
+        replay_kept::replay(TARGETS);
     }
 
     #[test]
@@ -88,5 +154,29 @@ mod tests {
             assert_eq!((shard.files().count(), shard.xorbs().count()), (1, 1));
             super::shard(&bytes);
         }
+    }
+    #[cfg(feature = "server")]
+    #[test]
+    fn seeds_lead_into_requests() {
+        let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
+        let seed = |name: &str| std::fs::read(seeds.join(name)).unwrap();
+        let commit = seed("commit/all");
+        assert_eq!(rehearsal::commit(&commit[1..], 7).unwrap(), 6);
+        super::commit(&commit);
+        let batch = seed("lfs_batch/upload");
+        assert_eq!(rehearsal::lfs_batch(&batch).unwrap(), 2);
+        let described = push::rehearse(&push::pack_of(&seed("git_pack/described")[1..])).unwrap();
+        let expected = push::Rehearsed {
+            objects: 5,
+            commits: 1,
+            is_whole: true,
+        };
+        assert_eq!(described, expected);
+        let pack = push::rehearse(&push::with_digest(&seed("git_pack/of_git")[1..])).unwrap();
+        assert!(pack.is_whole && pack.commits == 2, "{pack:?}");
+        assert_eq!(rehearsal::packets(&seed("packets/push")), Some(2));
+        rehearsal::packets(&seed("packets/fetch"));
+        let card = String::from_utf8(seed("card/lerobot")).unwrap();
+        assert!(cards::tags(&cards::parse(&card).unwrap()).contains("LeRobot"));
     }
 }

@@ -27,6 +27,8 @@ pub mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
+#[cfg(any(feature = "client", feature = "server"))]
+mod glob;
 #[cfg(feature = "server")]
 mod limits;
 #[cfg(feature = "server")]

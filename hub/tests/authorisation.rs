@@ -67,7 +67,7 @@ fn callers(server: &Server) -> Vec<(&'static str, Option<String>)> {
 }
 
 /// Requests that name what they want in their bodies or queries: what it is, method, path, body.
-const BODIES: [(&str, &str, &str, &str); 7] = [
+const BODIES: [(&str, &str, &str, &str); 10] = [
     (
         "create in another's namespace",
         "POST",
@@ -103,6 +103,24 @@ const BODIES: [(&str, &str, &str, &str); 7] = [
         "POST",
         "/acme/repo/info/lfs/objects/batch",
         r#"{"operation":"upload","objects":[]}"#,
+    ),
+    (
+        "copy into another's namespace",
+        "POST",
+        "/api/models/acme/repo/duplicate",
+        r#"{"repository":"acme/copy"}"#,
+    ),
+    (
+        "copy to oneself",
+        "POST",
+        "/api/models/acme/repo/duplicate",
+        r#"{"repository":"outsider/copy"}"#,
+    ),
+    (
+        "copy large files into another's",
+        "POST",
+        "/api/models/outsider/own/lfs-files/duplicate",
+        r#"{"target":{"type":"model","name":"acme/repo"},"files":[]}"#,
     ),
     (
         "download",
@@ -160,6 +178,8 @@ fn concrete(path: &str) -> String {
         .replace("{name}", "repo")
         .replace("{rev}", "main")
         .replace("{branch}", "side")
+        .replace("{spec}", "main")
+        .replace("{number}", "1")
         .replace("{*path}", "README.md")
         .replace("{prefix}", "default")
         .replace("{repo}", "0")

@@ -528,3 +528,90 @@ fn a_port_that_is_taken_is_said_before_anything_is_made() {
     let (words, code) = user.refused(&["stats", "--data", "~/hub"]);
     assert!(words.contains("there is no hub at") && code == 2, "{words}");
 }
+
+#[test]
+fn patterns_choose_what_is_pushed_and_pulled() {
+    let server = Server::start();
+    let user = User::of(&server);
+    policy(&user.path("policy"));
+    let push = [
+        "push",
+        "~/policy",
+        "admin/pick",
+        "--include",
+        "*.bin",
+        "--include",
+        "a folder/",
+    ];
+    assert_eq!(user.json(&push)["changed"], 2);
+    let all = [
+        "push",
+        "~/policy",
+        "admin/pick",
+        "--exclude",
+        "*.safetensors",
+    ];
+    let pushed = user.json(&all);
+    assert_eq!(
+        (&pushed["changed"], &pushed["files"]),
+        (&2.into(), &4.into()),
+        "{pushed}"
+    );
+    // What is not meant is not deleted either.
+    fs::remove_dir_all(user.path("policy")).unwrap();
+    write(&user.path("policy"), "config.json", b"{}");
+    let cleaned = user.json(&[
+        "push",
+        "~/policy",
+        "admin/pick",
+        "--delete",
+        "--include",
+        "deep/*",
+    ]);
+    assert_eq!(
+        (&cleaned["deleted"], &cleaned["changed"]),
+        (&1.into(), &0.into()),
+        "{cleaned}"
+    );
+    let pulled = user.json(&["pull", "admin/pick", "~/copy", "--exclude", "*.txt"]);
+    assert_eq!(pulled["files"], 2, "{pulled}");
+    assert_eq!(
+        files(&user.path("copy")),
+        [("config.json".to_owned(), b"{\"type\": \"act\"}".to_vec())]
+    );
+    let (words, code) = user.refused(&["pull", "admin/pick", "~/none", "--include", "*.zip"]);
+    assert!(words.contains("--include") && code == 2, "{words}");
+    let (words, _) = user.refused(&["push", "~/policy", "admin/pick", "--exclude", "*"]);
+    assert!(words.contains("--include"), "{words}");
+}
+
+#[test]
+fn a_pull_request_leaves_the_branch_as_it_is() {
+    let server = Server::start();
+    let user = User::of(&server);
+    policy(&user.path("policy"));
+    let unchanged = ["push", "~/policy", "admin/pick", "--create-pr"];
+    let first = user.json(&unchanged);
+    assert_eq!(first["pull_request"]["number"], 1, "{first}");
+    let url = first["pull_request"]["url"].as_str().unwrap();
+    assert_eq!(
+        url,
+        format!("{}/admin/pick/discussions/1", server.endpoint())
+    );
+    assert_eq!(
+        user.run(&["ls", "admin/pick"])
+            .unwrap()
+            .matches("config.json")
+            .count(),
+        0
+    );
+    user.run(&["pull", "admin/pick", "~/copy", "--revision", "refs/pr/1"])
+        .unwrap();
+    assert_eq!(files(&user.path("copy")), files(&user.path("policy")));
+    user.run(&["push", "~/policy", "admin/pick"]).unwrap();
+    // Without changes there is nothing to open one for.
+    assert!(user.json(&unchanged)["pull_request"].is_null());
+    write(&user.path("policy"), "more.txt", b"more");
+    let words = user.run(&unchanged).unwrap();
+    assert!(words.contains("/discussions/2"), "{words}");
+}

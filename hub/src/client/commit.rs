@@ -73,6 +73,27 @@ pub struct Message {
     pub parent: Option<String>,
 }
 
+/// A pull request that was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullRequest {
+    /// Its number.
+    pub number: u64,
+    /// Where it can be seen.
+    pub url: String,
+}
+
+impl PullRequest {
+    /// The branch that its commits are on.
+    pub fn branch(&self) -> String {
+        format!("refs/pr/{}", self.number)
+    }
+}
+
+#[derive(Deserialize)]
+struct Opened {
+    num: u64,
+}
+
 /// A commit that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
@@ -152,6 +173,25 @@ impl HubClient {
             modes.extend(in_order(&place, some, &answer.files)?);
         }
         Ok(modes)
+    }
+
+    /// Opens a pull request, to be filled by commits to its branch.
+    ///
+    /// # Errors
+    /// If the hub refuses, or has no pull requests.
+    pub fn open_pull_request(&self, repo: &RepoId, message: &Message) -> ClientResult<PullRequest> {
+        let place = format!("opening a pull request for {repo} on {}", self.endpoint());
+        let body = json!({
+            "title": message.title, "description": message.description, "pullRequest": true,
+        });
+        let body = body.to_string();
+        let at = format!("{}/discussions", repo.api());
+        let opened: Opened = self.json(&place, &at, json_ask(&body))?;
+        let page = format!("{}{}", self.endpoint(), repo.web());
+        Ok(PullRequest {
+            number: opened.num,
+            url: format!("{page}/discussions/{}", opened.num),
+        })
     }
 
     /// Commits to a branch.

@@ -5,6 +5,7 @@
 //! [`push`] and [`pull`] make a repository of a folder and the reverse, and [`compare`] says in what they differ.
 //! Who asks which hub is a [`Session`], which shares its login with Hugging Face's own clients.
 
+mod choice;
 mod commit;
 mod compare;
 mod device;
@@ -25,7 +26,8 @@ mod snapshot;
 mod tree;
 pub mod xet;
 
-pub use commit::{Candidate, Change, Committed, Message, Mode, SAMPLE_BYTES};
+pub use choice::Choice;
+pub use commit::{Candidate, Change, Committed, Message, Mode, PullRequest, SAMPLE_BYTES};
 pub use compare::{Difference, by_path, compare};
 pub use device::DeviceLogin;
 pub use error::{ClientError, ClientResult};

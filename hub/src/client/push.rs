@@ -1,7 +1,7 @@
 //! A folder into a repository: only what changed, large files first, then the commit that makes everything visible.
 //! Interrupted, it is run again and sends what is missing.
 
-use super::commit::{Candidate, Change, Committed, Message, Mode, SAMPLE_BYTES};
+use super::commit::{Candidate, Change, Committed, Message, Mode, PullRequest, SAMPLE_BYTES};
 use super::compare::{Difference, compare};
 use super::digest::{Digester, hex};
 use super::error::{ClientError, ClientResult};
@@ -32,6 +32,8 @@ const READS: usize = 3;
 pub struct PushOptions {
     /// The branch.
     pub branch: String,
+    /// Whether the changes go into a new pull request for the branch `main` instead.
+    pub opens_pull_request: bool,
     /// What the commit is called.
     pub message: Message,
     /// Whether files that only the repository has are deleted there.
@@ -46,6 +48,7 @@ impl Default for PushOptions {
     fn default() -> Self {
         Self {
             branch: "main".into(),
+            opens_pull_request: false,
             message: Message::default(),
             deletes: false,
             threads: 8,
@@ -71,6 +74,8 @@ pub struct PushReport {
     pub sent_bytes: u64,
     /// The commits, none if nothing changed.
     pub commits: Vec<Committed>,
+    /// The pull request that has them, if one was asked for.
+    pub pull_request: Option<PullRequest>,
 }
 
 /// A push that is under way.
@@ -145,7 +150,13 @@ pub fn push(
         .map(|(file, _)| *file)
         .collect();
     let (stored, sent_bytes) = work.store(&large)?;
-    let commits = work.commit(&wanted, &stored, &gone)?;
+    let has_changes = !wanted.is_empty() || !gone.is_empty();
+    let pull_request = (options.opens_pull_request && has_changes)
+        .then(|| hub.open_pull_request(repo, &options.message))
+        .transpose()?;
+    let branch = pull_request.as_ref().map(PullRequest::branch);
+    let branch = branch.as_ref().unwrap_or(&options.branch);
+    let commits = work.commit(branch, &wanted, &stored, &gone)?;
     Ok(PushReport {
         files: local.len() as u64,
         changed: wanted.len() as u64,
@@ -154,6 +165,7 @@ pub fn push(
         ignored: ignored as u64,
         sent_bytes,
         commits,
+        pull_request,
     })
 }
 
@@ -300,6 +312,7 @@ impl Push<'_> {
     /// Commits everything, in one commit if it is not too much for one.
     fn commit(
         &self,
+        branch: &str,
         files: &[(&LocalFile, Mode)],
         stored: &HashMap<String, Stored>,
         gone: &[String],
@@ -322,10 +335,7 @@ impl Push<'_> {
             if number > 0 {
                 message.parent = None;
             }
-            commits.push(
-                self.hub
-                    .commit(self.repo, &self.options.branch, &message, &changes)?,
-            );
+            commits.push(self.hub.commit(self.repo, branch, &message, &changes)?);
         }
         Ok(commits)
     }

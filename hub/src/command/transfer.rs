@@ -42,13 +42,19 @@ pub(super) fn push(args: &Push, scene: &mut Scene<'_>) -> Result<(), Failure> {
         kind,
         name: name.full(),
     };
+    let choice = args.files.choice();
+    let local = choice.of_folder(local);
+    if local.is_empty() && !args.delete {
+        return Err(nothing_meant(&args.folder.display().to_string()));
+    }
     let progress = Arc::new(Progress::default());
     let ticker = Ticker::start("push", &progress, scene.shows_progress);
     let head = find_or_make(&hub, &repo, args)?;
-    let remote = by_path(hub.tree(&repo, &head.commit, "", true)?);
+    let remote = by_path(choice.of_repository(hub.tree(&repo, &head.commit, "", true)?));
     let title = format!("Push {}", count(local.len() as u64, "file"));
     let options = PushOptions {
         branch: args.revision.clone(),
+        opens_pull_request: args.create_pr,
         message: Message {
             title: args.message.clone().unwrap_or(title),
             ..Message::default()
@@ -62,6 +68,12 @@ pub(super) fn push(args: &Push, scene: &mut Scene<'_>) -> Result<(), Failure> {
         true => scene.json(&push_json(&hub, &repo, &report, &progress, began.elapsed())),
         false => scene.say(&push_text(&hub, &repo, &report, began.elapsed())),
     }
+}
+
+fn nothing_meant(place: &str) -> Failure {
+    Failure::Usage(format!(
+        "{place} has no file that --include and --exclude leave; quote patterns, so that the shell does not replace them"
+    ))
 }
 
 /// The repository; a new one only where none is, and only on its first branch.
@@ -93,6 +105,7 @@ fn push_json(
         "deleted": report.deleted, "ignored": report.ignored, "packed_bytes": report.sent_bytes,
         "wire_bytes": progress.wire_bytes.load(Ordering::Relaxed),
         "seconds": elapsed.as_secs_f64(), "commits": commits,
+        "pull_request": report.pull_request.as_ref().map(|one| json!({"number": one.number, "url": one.url})),
     })
 }
 
@@ -111,7 +124,12 @@ fn push_text(hub: &HubClient, repo: &RepoId, report: &PushReport, elapsed: Durat
         bytes(report.changed_bytes),
         elapsed.as_secs_f64(),
         bytes(report.sent_bytes),
-        shown(&last.url)
+        shown(
+            report
+                .pull_request
+                .as_ref()
+                .map_or(&last.url, |one| &one.url)
+        )
     )
 }
 
@@ -126,7 +144,11 @@ pub(super) fn pull(args: &Pull, scene: &mut Scene<'_>) -> Result<(), Failure> {
     let progress = Arc::new(Progress::default());
     let ticker = Ticker::start("pull", &progress, scene.shows_progress);
     let head = hub.find(&name, &args.revision)?;
-    let entries = hub.tree(&head.repo, &head.commit, "", true)?;
+    let choice = args.files.choice();
+    let entries = choice.of_repository(hub.tree(&head.repo, &head.commit, "", true)?);
+    if entries.is_empty() && !choice.is_all() {
+        return Err(nothing_meant(&head.repo.to_string()));
+    }
     let options = PullOptions {
         connections: usize::from(args.connections),
     };

@@ -4,9 +4,10 @@ use super::Db;
 use crate::error::{Error, Result};
 use sqlx::AssertSqlSafe;
 
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     include_str!("../../migrations/0001_start.sql"),
     include_str!("../../migrations/0002_operation.sql"),
+    include_str!("../../migrations/0004_pull_requests.sql"),
 ];
 
 /// Applies what is missing.

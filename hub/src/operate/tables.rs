@@ -15,7 +15,7 @@ pub(super) struct Table {
 }
 
 /// All tables but those that only hold what is under way, in the order in which they refer to each other.
-pub(super) const TABLES: [Table; 19] = [
+pub(super) const TABLES: [Table; 20] = [
     Table {
         name: "settings",
         columns: "name:t value:t",
@@ -56,6 +56,10 @@ pub(super) const TABLES: [Table; 19] = [
     Table {
         name: "refs",
         columns: "repo:t name:t target:t message:t",
+    },
+    Table {
+        name: "pull_requests",
+        columns: "repo:t number:i title:t description:t author:t created_ms:i",
     },
     Table {
         name: "trees",

@@ -1,6 +1,8 @@
 //! Which files are large files: `.gitattributes`, size, and whether the beginning reads as text.
 //! Pattern rules: git's documentation, `gitattributes` and `gitignore`.
 
+use crate::glob::{Stars, glob};
+
 /// Files larger than this are never kept in git, bytes.
 pub(crate) const REGULAR_LIMIT: u64 = 10 * 1024 * 1024;
 
@@ -102,52 +104,10 @@ fn reads_as_text(sample: &[u8]) -> bool {
 pub(crate) fn matches(pattern: &str, path: &str) -> bool {
     let anchored = pattern.strip_prefix('/').unwrap_or(pattern);
     if anchored.contains('/') || pattern.starts_with('/') {
-        return glob(anchored.as_bytes(), path.as_bytes());
+        return glob(anchored.as_bytes(), path.as_bytes(), Stars::Stop);
     }
     let name = path.rsplit('/').next().unwrap_or(path);
-    glob(pattern.as_bytes(), name.as_bytes())
-}
-
-/// `*` and `?` stop at slashes, `**` does not. Runs in time of the product of both lengths.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let mut reach = vec![false; text.len() + 1];
-    reach[0] = true;
-    let mut at = 0;
-    while at < pattern.len() {
-        let rest = &pattern[at..];
-        let mut next = vec![false; text.len() + 1];
-        let used = if rest.starts_with(b"**/") {
-            for end in 0..=text.len() {
-                let is_border = end == 0 || text[end - 1] == b'/';
-                next[end] = reach[end] || (is_border && reach[..=end].contains(&true));
-            }
-            3
-        } else if rest[0] == b'*' {
-            let deep = rest.starts_with(b"**");
-            let mut open = false;
-            for end in 0..=text.len() {
-                open = reach[end] || (open && (deep || text[end - 1] != b'/'));
-                next[end] = open;
-            }
-            if deep { 2 } else { 1 }
-        } else {
-            let (literal, used) = match rest {
-                [b'\\', escaped, ..] => (Some(*escaped), 2),
-                [b'?', ..] => (None, 1),
-                [plain, ..] => (Some(*plain), 1),
-                [] => return false,
-            };
-            for end in 1..=text.len() {
-                let byte = text[end - 1];
-                let fits = literal.map_or(byte != b'/', |literal| literal == byte);
-                next[end] = reach[end - 1] && fits;
-            }
-            used
-        };
-        reach = next;
-        at += used;
-    }
-    reach[text.len()]
+    glob(pattern.as_bytes(), name.as_bytes(), Stars::Stop)
 }
 
 #[cfg(test)]

@@ -42,6 +42,34 @@ pub(crate) async fn large(
     Ok(found)
 }
 
+/// Large files that a repository has, in the order of their digests, with when it got them (ms since 1970).
+pub(crate) async fn page(
+    db: &Db,
+    repo: &Repo,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<(Large, i64)>> {
+    let rows: Vec<(String, i64, Option<String>, i64, i64)> = sqlx::query_as(
+        "SELECT o.sha256, o.size, o.xet, o.is_stored, r.created_ms FROM repo_lfs r \
+         JOIN lfs_objects o ON o.sha256 = r.sha256 WHERE r.repo = $1 AND r.sha256 > $2 ORDER BY r.sha256 LIMIT $3",
+    )
+    .bind(repo.id.clone())
+    .bind(after.to_owned())
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(db.pool())
+    .await?;
+    let large = |row: (String, i64, Option<String>, i64, i64)| {
+        let large = Large {
+            sha256: row.0,
+            size: u64::try_from(row.1).unwrap_or(0),
+            xet: row.2,
+            is_stored: row.3 != 0,
+        };
+        (large, row.4)
+    };
+    Ok(rows.into_iter().map(large).collect())
+}
+
 /// The same for whoever is about to refer to them: from here on they are in use, and not removed meanwhile.
 pub(crate) async fn large_to_use(
     db: &Db,

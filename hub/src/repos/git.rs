@@ -81,7 +81,8 @@ impl Entry {
         self.facts == Facts::Folder
     }
 
-    fn mode(&self) -> &'static str {
+    /// As git writes it in trees.
+    pub(crate) fn mode(&self) -> &'static str {
         match (self.is_folder(), self.is_executable) {
             (true, _) => "40000",
             (false, true) => "100755",

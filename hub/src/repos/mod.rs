@@ -6,11 +6,14 @@
 pub(crate) mod attributes;
 pub(crate) mod cards;
 pub(crate) mod commits;
+pub(crate) mod compare;
+pub(crate) mod copies;
 pub(crate) mod edit;
 pub(crate) mod files;
 pub(crate) mod git;
 pub(crate) mod history;
 pub(crate) mod names;
+pub(crate) mod pulls;
 pub(crate) mod push;
 pub(crate) mod refs;
 pub(crate) mod trees;

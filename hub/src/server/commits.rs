@@ -2,14 +2,17 @@
 
 mod lines;
 
-use super::Hub;
+pub(super) use lines::check_message;
+#[cfg(any(test, fuzzing))]
+pub(super) use lines::rehearse;
+
 use super::access::Visit;
 use super::info::{first, is_set, pairs};
 use super::reply::{Json, date, link_next, ok};
-use crate::error::{Error, Result};
+use super::{Hub, discussions};
+use crate::error::Result;
 use crate::limits;
-use crate::repos::refs::{self, Ref};
-use crate::repos::{Repo, commits, history};
+use crate::repos::{commits, history, pulls, refs};
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Uri};
@@ -44,8 +47,10 @@ pub(super) async fn commit(
     let request = lines::receive(&hub, repo, body).await?;
     let mut pull_request = None;
     if is_pr {
-        let number = open_pull_request(&hub, &visit, repo, &revision).await?;
-        branch = format!("refs/pr/{number}");
+        let start = refs::resolve(&hub.db, repo, &revision).await?;
+        let (title, text) = (&request.title, &request.description);
+        let number = pulls::open(&hub.db, caller, repo, &start, title, text).await?;
+        branch = pulls::ref_name(number);
         pull_request = Some(number);
     }
     let head = commits::commit(&hub.db, &hub.objects, caller, repo, &branch, &request).await?;
@@ -57,60 +62,9 @@ pub(super) async fn commit(
         "hookOutput": "",
     });
     if let Some(number) = pull_request {
-        answer["pullRequestUrl"] = json!(format!("{address}/discussions/{number}"));
+        answer["pullRequestUrl"] = json!(discussions::address(&visit, repo, number));
     }
     Ok(ok(answer))
-}
-
-/// Takes the next number for a pull request from a revision.
-async fn open_pull_request(hub: &Hub, visit: &Visit, repo: &Repo, revision: &str) -> Result<u64> {
-    let start = refs::resolve(&hub.db, repo, revision).await?;
-    for _ in 0..20 {
-        let all = refs::all(&hub.db, repo).await?;
-        let numbers = all
-            .iter()
-            .filter_map(|one| one.name.strip_prefix("refs/pr/")?.parse::<u64>().ok());
-        let number = numbers.max().unwrap_or(0) + 1;
-        let new = Ref {
-            name: format!("refs/pr/{number}"),
-            target: start.oid.clone(),
-        };
-        match refs::create(&hub.db, visit.caller()?, repo, &new, "").await {
-            Ok(()) => return Ok(number),
-            // Somebody took the number at the same moment.
-            Err(Error::Refused(refusal)) if refusal.status == 409 => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(Error::refused(
-        409,
-        "too many pull requests at once; try again",
-    ))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Discussion {
-    #[serde(default)]
-    pull_request: bool,
-}
-
-/// Opens a pull request before the commit that fills it.
-pub(super) async fn discuss(
-    visit: Visit,
-    State(hub): State<Arc<Hub>>,
-    Json(request): Json<Discussion>,
-) -> Result<Response> {
-    if !request.pull_request {
-        return Err(Error::refused(
-            501,
-            "this hub has no discussions yet, only pull requests",
-        ));
-    }
-    let repo = visit.repo()?;
-    let number = open_pull_request(&hub, &visit, repo, "main").await?;
-    let url = format!("{}/{}/discussions/{number}", visit.base, repo.web_path());
-    Ok(ok(json!({"num": number, "url": url, "pullRequest": true})))
 }
 
 /// A branch's commits, newest first.

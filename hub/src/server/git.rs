@@ -111,6 +111,13 @@ fn unzip(headers: &HeaderMap, bytes: Bytes) -> Result<Bytes> {
     Ok(Bytes::from(plain))
 }
 
+/// Reads what a client might send to either service: how many refs it would move. For fuzzing.
+#[cfg(any(test, fuzzing))]
+pub(super) fn rehearse(bytes: &[u8]) -> Option<usize> {
+    let _ = packets::parse(bytes);
+    receive::rehearse(bytes).ok()
+}
+
 async fn list_refs(hub: &Hub, visit: &Visit, prefixes: &[String]) -> Result<Response> {
     let all = refs::all(&hub.db, visit.repo()?).await?;
     let is_wanted = |name: &str| {

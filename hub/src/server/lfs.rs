@@ -34,11 +34,67 @@ pub(super) struct Batch {
     hash_algo: Option<String>,
 }
 
+impl Batch {
+    fn is_upload(&self) -> Result<bool> {
+        match self.operation.as_str() {
+            "upload" => Ok(true),
+            "download" => Ok(false),
+            other => Err(Error::refused(
+                422,
+                format!("{other:?} is no operation; use upload or download"),
+            )),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.hash_algo.as_ref().is_some_and(|algo| algo != "sha256") {
+            return Err(Error::refused(409, "objects are named by their SHA-256"));
+        }
+        if self.objects.len() > limits::LFS_BATCH {
+            return Err(Error::refused(
+                413,
+                format!(
+                    "at most {} objects may be asked for at once",
+                    limits::LFS_BATCH
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Bytes that an upload announces, all its objects together.
+    fn bytes<'a>(objects: impl Iterator<Item = &'a Object>) -> u64 {
+        objects.fold(0, |sum, object| sum.saturating_add(object.size))
+    }
+}
+
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Object {
     oid: String,
     #[serde(default)]
     size: u64,
+}
+
+impl Object {
+    /// Why it cannot be uploaded, whoever asks.
+    fn problem(&self) -> Option<&'static str> {
+        if !is_sha256(&self.oid) {
+            return Some("an object is named by 64 lower-case hex digits");
+        }
+        (self.size > limits::LARGE).then_some("the object is too large for this transfer; use Xet")
+    }
+}
+
+/// What is done to a batch before the database is asked: how many objects it may bring. For fuzzing.
+#[cfg(any(test, fuzzing))]
+pub(super) fn rehearse(body: &[u8]) -> Result<usize> {
+    let request: Batch =
+        serde_json::from_slice(body).map_err(|error| Error::bad(error.to_string()))?;
+    request.is_upload()?;
+    request.check()?;
+    let good = request.objects.iter().filter(|one| one.problem().is_none());
+    let _ = Batch::bytes(good.clone());
+    Ok(good.count())
 }
 
 /// Where each object can be had, or is to be brought.
@@ -48,31 +104,11 @@ pub(super) async fn batch(
     Json(request): Json<Batch>,
 ) -> Result<Response> {
     let repo = visit.repo()?;
-    let is_upload = match request.operation.as_str() {
-        "upload" => true,
-        "download" => false,
-        other => {
-            return Err(Error::refused(
-                422,
-                format!("{other:?} is no operation; use upload or download"),
-            ));
-        }
-    };
+    let is_upload = request.is_upload()?;
     if is_upload {
         check(&hub, visit.caller.as_ref(), repo, Right::Write).await?;
     }
-    if request.hash_algo.is_some_and(|algo| algo != "sha256") {
-        return Err(Error::refused(409, "objects are named by their SHA-256"));
-    }
-    if request.objects.len() > limits::LFS_BATCH {
-        return Err(Error::refused(
-            413,
-            format!(
-                "at most {} objects may be asked for at once",
-                limits::LFS_BATCH
-            ),
-        ));
-    }
+    request.check()?;
     let digests: Vec<String> = request
         .objects
         .iter()
@@ -88,8 +124,7 @@ pub(super) async fn batch(
             .objects
             .iter()
             .filter(|object| !known.contains_key(&object.oid));
-        let bytes = new.fold(0u64, |sum, object| sum.saturating_add(object.size));
-        quota::check(&hub.db, &repo.owner, bytes).await?;
+        quota::check(&hub.db, &repo.owner, Batch::bytes(new)).await?;
     }
     let uses_xet = is_upload && request.transfers.iter().any(|transfer| transfer == "xet");
     let answer = |object: &Object| {
@@ -150,19 +185,8 @@ fn upload(
     known: Option<&Large>,
     uses_xet: bool,
 ) -> Value {
-    if !is_sha256(&object.oid) {
-        return refused(
-            object,
-            422,
-            "an object is named by 64 lower-case hex digits",
-        );
-    }
-    if object.size > limits::LARGE {
-        return refused(
-            object,
-            422,
-            "the object is too large for this transfer; use Xet",
-        );
+    if let Some(problem) = object.problem() {
+        return refused(object, 422, problem);
     }
     // Only what this repository was shown counts: others' objects are not to be had by naming them.
     if known.is_some_and(|large| large.size == object.size) {
@@ -291,4 +315,41 @@ pub(super) async fn get(
         large_bytes(&hub, large, range).await
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_clients_batches_parse() {
+        let oid = "a".repeat(64);
+        let body = json!({
+            "operation": "upload", "transfers": ["basic", "multipart", "xet"], "hash_algo": "sha256",
+            "objects": [{"oid": oid, "size": 3}, {"oid": "../x", "size": 3}, {"oid": oid, "size": u64::MAX}],
+            "ref": {"name": "refs/heads/main"},
+        });
+        assert_eq!(rehearse(body.to_string().as_bytes()).unwrap(), 1);
+        for wrong in [
+            r#"{"operation":"move"}"#,
+            r#"{"operation":"upload","hash_algo":"md5"}"#,
+            r#"{"operation":"upload","objects":[{"size":-1}]}"#,
+        ] {
+            assert!(rehearse(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_batch_panics(
+            bytes in prop::collection::vec(any::<u8>(), 0..100),
+            oid in ".{0,70}", size: u64, operation in "upload|download|.{0,5}",
+        ) {
+            let _ = rehearse(&bytes);
+            let object = json!({"oid": oid, "size": size});
+            let body = json!({"operation": operation, "objects": vec![object; 3]});
+            let _ = rehearse(body.to_string().as_bytes());
+        }
+    }
 }

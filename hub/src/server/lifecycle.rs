@@ -46,26 +46,24 @@ pub(super) async fn create(
         is_private,
         sdk: request.sdk.filter(|sdk| sdk.len() <= 40),
     };
-    let web_path = format!("{}{}/{name}", kind.prefix(), owner.name);
-    let url = format!("{}/{web_path}", visit.base);
-    let taken = || {
-        Error::refused(
-            409,
-            format!("You already created this {kind} repo: {web_path}"),
-        )
-        .with_url(url.clone())
-    };
+    let url = format!("{}/{}{}/{name}", visit.base, kind.prefix(), owner.name);
     let mut transaction = hub.db.write().await?;
     let Some(repo) = repos::insert(&mut transaction, caller, &new).await? else {
         drop(transaction);
         complete(&hub, caller, kind, &owner.name, &name).await?;
-        return Err(taken());
+        return Err(taken(kind, &url));
     };
     transaction.commit().await?;
     first_commit(&hub, caller, &repo).await?;
     Ok(ok(
         json!({"url": url, "name": repo.full_name(), "id": repo.id}),
     ))
+}
+
+/// Clients look for the address in the refusal, and are content with the repository that is there.
+pub(super) fn taken(kind: Kind, url: &str) -> Error {
+    Error::refused(409, format!("You already created this {kind} repo: {url}"))
+        .with_url(url.to_owned())
 }
 
 /// A repository whose making was cut off gets its first commit when somebody makes it again.
@@ -202,7 +200,7 @@ pub(super) async fn settings(
     Ok(ok(json!({"private": private, "gated": false})))
 }
 
-fn kind(text: Option<&str>) -> Result<Kind> {
+pub(super) fn kind(text: Option<&str>) -> Result<Kind> {
     let text = text.unwrap_or("model");
     Kind::parse(text).ok_or_else(|| {
         Error::bad(format!(
@@ -212,7 +210,7 @@ fn kind(text: Option<&str>) -> Result<Kind> {
 }
 
 /// Namespace and name; without a namespace it is the caller's own.
-fn name(caller: &Caller, text: &str, organization: Option<&str>) -> (String, String) {
+pub(super) fn name(caller: &Caller, text: &str, organization: Option<&str>) -> (String, String) {
     let own = || organization.unwrap_or(&caller.user.name).to_owned();
     match text.split_once('/') {
         Some((namespace, name)) => (namespace.to_owned(), name.to_owned()),
@@ -220,7 +218,7 @@ fn name(caller: &Caller, text: &str, organization: Option<&str>) -> (String, Str
     }
 }
 
-async fn namespace_for(hub: &Hub, caller: &Caller, namespace: &str) -> Result<Account> {
+pub(super) async fn namespace_for(hub: &Hub, caller: &Caller, namespace: &str) -> Result<Account> {
     let owner = accounts::find(&hub.db, namespace).await?.ok_or_else(|| {
         Error::refused(
             403,
@@ -244,7 +242,7 @@ async fn writable(
     Ok(repo)
 }
 
-fn is_private(visibility: Option<&str>, private: Option<bool>) -> Result<Option<bool>> {
+pub(super) fn is_private(visibility: Option<&str>, private: Option<bool>) -> Result<Option<bool>> {
     match visibility {
         None => Ok(private),
         Some("public") => Ok(Some(false)),

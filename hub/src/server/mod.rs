@@ -5,7 +5,10 @@
 
 mod access;
 mod commits;
+mod compare;
+mod copies;
 mod device;
+mod discussions;
 mod downloads;
 mod git;
 mod identity;
@@ -16,6 +19,8 @@ mod links;
 mod rates;
 mod reads;
 mod refs;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod rehearsal;
 mod reply;
 mod resolve;
 mod routes;

@@ -3,7 +3,8 @@
 
 use super::access::{Guard, Need, guard};
 use super::{
-    Hub, commits, device, git, identity, info, lfs, lifecycle, refs, resolve, tree, upload, xet,
+    Hub, commits, compare, copies, device, discussions, git, identity, info, lfs, lifecycle, refs,
+    resolve, tree, upload, xet,
 };
 use crate::error::{Code, Error};
 use crate::repos::names::Kind;
@@ -171,7 +172,13 @@ fn api(kind: Kind) -> Vec<Route> {
         post(&at("super-squash/{branch}"), Need::Write, commits::squash),
         post(&at("preupload/{rev}"), Need::Write, upload::preupload),
         post(&at("commit/{rev}"), Need::Write, commits::commit),
-        post(&at("discussions"), Need::Write, commits::discuss),
+        get(&at("compare/{spec}"), Need::Read, compare::raw),
+        get(&at("discussions"), Need::Read, discussions::list),
+        get(&at("discussions/{number}"), Need::Read, discussions::detail),
+        post(&at("discussions"), Need::Write, discussions::create),
+        get(&at("lfs-files"), Need::Write, copies::list),
+        post(&at("lfs-files/duplicate"), Need::Read, copies::copy_files),
+        post(&at("duplicate"), Need::Read, copies::duplicate),
         get(&at("xet-read-token/{rev}"), Need::Read, xet::read_token),
         get(&at("xet-write-token/{rev}"), Need::Write, xet::write_token),
     ]);

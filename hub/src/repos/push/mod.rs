@@ -8,6 +8,8 @@ mod commits;
 mod delta;
 mod known;
 pub(crate) mod pack;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod rehearsal;
 mod trees;
 
 use super::cards;

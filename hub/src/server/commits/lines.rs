@@ -43,11 +43,53 @@ pub(crate) struct Header {
     parent_commit: Option<String>,
 }
 
+impl Header {
+    fn check(&self) -> Result<()> {
+        check_message(&self.summary)?;
+        check_message(self.description.as_deref().unwrap_or_default())
+    }
+}
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct File {
     path: String,
     content: String,
     encoding: Option<String>,
+}
+
+impl File {
+    /// Its bytes, once its path and size are as they may be.
+    fn content(&self) -> Result<Vec<u8>> {
+        check_path(&self.path)?;
+        let content = decode(self)?;
+        if content.len() > limits::REGULAR {
+            return Err(Error::bad(format!(
+                "{:?} has {} bytes; files of more than {} go through Xet or LFS",
+                self.path,
+                content.len(),
+                limits::REGULAR
+            )));
+        }
+        Ok(content)
+    }
+
+    /// The change that it is.
+    fn put(&self, content: &[u8]) -> Change {
+        let size = content.len() as u64;
+        let facts = match parse_pointer(content) {
+            Some((sha256, content_size)) => Facts::Pointer {
+                size,
+                sha256,
+                content_size,
+            },
+            None => Facts::Blob { size },
+        };
+        Change::Put {
+            path: self.path.clone(),
+            oid: object_id("blob", content),
+            facts,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,6 +98,20 @@ pub(crate) struct LfsFile {
     oid: String,
     algo: Option<String>,
     size: Option<u64>,
+}
+
+impl LfsFile {
+    fn check(&self) -> Result<()> {
+        check_path(&self.path)?;
+        let is_sha = self.algo.as_deref().is_none_or(|algo| algo == "sha256");
+        if is_sha && is_sha256(&self.oid) {
+            return Ok(());
+        }
+        Err(Error::bad(format!(
+            "{:?}: large files are named by their SHA-256, 64 lower-case hex digits",
+            self.path
+        )))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -80,6 +136,32 @@ pub(super) async fn receive(hub: &Hub, repo: &Repo, body: Body) -> Result<Reques
     }
     let digest = hex(&lines.digest.finalize());
     collector.finish(repo, digest).await
+}
+
+/// What is done to a request before the database is asked, with a body that comes in pieces of `piece` bytes:
+/// how many changes it has. For fuzzing.
+#[cfg(any(test, fuzzing))]
+pub(crate) async fn rehearse(body: &[u8], piece: usize) -> Result<usize> {
+    let pieces = body.chunks(piece.max(1)).map(Bytes::copy_from_slice);
+    let mut lines = Lines::new(futures_util::stream::iter(pieces.map(Ok::<_, Error>)));
+    let mut changes = 0;
+    while let Some(line) = lines.next().await? {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        match parse(&line)? {
+            Line::Header(header) => header.check()?,
+            Line::File(file) => {
+                file.put(&file.content()?);
+            }
+            Line::LfsFile(file) => file.check()?,
+            Line::DeletedFile(deleted) | Line::DeletedFolder(deleted) => {
+                let _ = check_path(&deleted.path);
+            }
+        }
+        changes += 1;
+    }
+    Ok(changes)
 }
 
 /// Lines of a body, each of limited length.
@@ -184,8 +266,7 @@ impl<'a> Collector<'a> {
         }
         match line {
             Line::Header(header) => {
-                check_message(&header.summary)?;
-                check_message(header.description.as_deref().unwrap_or_default())?;
+                header.check()?;
                 self.header = Some(header);
             }
             Line::File(file) => self.file(file).await?,
@@ -196,45 +277,17 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    async fn file(&mut self, file: File) -> Result<()> {
-        check_path(&file.path)?;
-        let content = decode(&file)?;
-        drop(file.content);
-        if content.len() > limits::REGULAR {
-            return Err(Error::bad(format!(
-                "{:?} has {} bytes; files of more than {} go through Xet or LFS",
-                file.path,
-                content.len(),
-                limits::REGULAR
-            )));
-        }
-        let oid = self.store(&content).await?;
-        let size = content.len() as u64;
-        let facts = match parse_pointer(&content) {
-            Some((sha256, content_size)) => Facts::Pointer {
-                size,
-                sha256,
-                content_size,
-            },
-            None => Facts::Blob { size },
-        };
-        self.changes.push(Change::Put {
-            path: file.path,
-            oid,
-            facts,
-        });
+    async fn file(&mut self, mut file: File) -> Result<()> {
+        let content = file.content()?;
+        // The text of the line is not needed beside its bytes.
+        file.content = String::new();
+        self.store(&content).await?;
+        self.changes.push(file.put(&content));
         Ok(())
     }
 
     fn large_file(&mut self, file: LfsFile) -> Result<()> {
-        check_path(&file.path)?;
-        let is_sha = file.algo.as_deref().is_none_or(|algo| algo == "sha256");
-        if !is_sha || !is_sha256(&file.oid) {
-            return Err(Error::bad(format!(
-                "{:?}: large files are named by their SHA-256, 64 lower-case hex digits",
-                file.path
-            )));
-        }
+        file.check()?;
         self.large.push((file.oid.clone(), file));
         Ok(())
     }
@@ -334,7 +387,7 @@ fn decode(file: &File) -> Result<Vec<u8>> {
 }
 
 /// Titles and descriptions end up in git commits.
-pub(super) fn check_message(text: &str) -> Result<()> {
+pub(in crate::server) fn check_message(text: &str) -> Result<()> {
     if text.len() > limits::MESSAGE || text.contains('\0') {
         return Err(Error::bad(format!(
             "a commit's message may have {} bytes and no NUL",

@@ -180,6 +180,15 @@ pub(super) fn commands(reader: &mut impl BufRead) -> Result<Commands> {
     Ok(found)
 }
 
+/// Reads the commands and makes the reports for them: how many refs would move. For fuzzing.
+#[cfg(any(test, fuzzing))]
+pub(super) fn rehearse(mut bytes: &[u8]) -> Result<usize> {
+    let head = commands(&mut bytes)?;
+    let _ = report(&head, None);
+    let _ = report(&head, Some("no\nreason"));
+    Ok(head.updates.len())
+}
+
 /// A packet's text; `None` at a flush, or when there is nothing at all.
 fn read_packet(reader: &mut impl BufRead) -> Result<Option<String>> {
     let broken = || Error::bad("the push does not begin with packet lines");

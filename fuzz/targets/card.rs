@@ -1,0 +1,2 @@
+#![no_main]
+sinew_fuzz::target!(sinew_hub::fuzz::card);
