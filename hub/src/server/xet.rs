@@ -100,10 +100,12 @@ pub(super) async fn chunk(
     visit: Visit,
     State(hub): State<Arc<Hub>>,
     Path((_, name)): Path<(String, String)>,
+    headers: HeaderMap,
 ) -> Result<Response> {
     let chunk = hash(&name)?;
     let missing = || Error::refused(404, "no file that you may read has this chunk");
     let caller = visit.caller.as_ref().ok_or_else(missing)?;
+    let _permit = super::memory(&hub, &headers, 1, dedup::ANSWER_MIB).await?;
     let shard = dedup::answer(&hub.db, caller, &chunk).await?;
     let mut response = Body::from(shard.ok_or_else(missing)?).into_response();
     super::reply::harmless(response.headers_mut());
