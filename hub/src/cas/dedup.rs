@@ -107,7 +107,12 @@ async fn following(db: &Db, xorbs: &[String]) -> Result<Vec<String>> {
 
 /// A shard of xorbs that have a chunk and of what follows them in files; `None` when there is none that the caller may refer to. Hashes in it are
 /// shielded by a key of its own: only whoever has a chunk recognises it.
-pub(crate) async fn answer(db: &Db, caller: &Caller, chunk: &Hash) -> Result<Option<Vec<u8>>> {
+pub(crate) async fn answer(
+    tables: &Tables,
+    caller: &Caller,
+    chunk: &Hash,
+) -> Result<Option<Vec<u8>>> {
+    let db = tables.db();
     let rows = sqlx::query("SELECT xorb AS hash FROM dedup_chunks WHERE chunk = $1 LIMIT 100")
         .bind(chunk.to_string())
         .fetch_all(db.pool())
@@ -121,7 +126,6 @@ pub(crate) async fn answer(db: &Db, caller: &Caller, chunk: &Hash) -> Result<Opt
     reached.extend(beside.into_iter().filter(|name| may_be_told.contains(name)));
     // Whoever is told of a xorb may refer to it for weeks.
     unmark(db, Marked::Xorb, &reached).await?;
-    let mut tables = Tables::new(db);
     let mut shard = ShardBuilder::new();
     let mut chunks = 0;
     for (index, name) in reached.iter().enumerate() {
