@@ -6,7 +6,7 @@ SINEW := $(CARGO_TARGET_DIR)/debug/sinew
 # Everything but Rerun (`sinew --features view`), which `make interop` builds.
 ALL := --workspace --features sinew/default,sinew-runtime/topics,sinew-datasets/gstreamer,sinew-datasets/remote,sinew-datasets/ndarray
 
-.PHONY: demo test interop lerobot rerun lint fuzz docs bench bench-datasets bench-policies build setup
+.PHONY: demo test interop lerobot rerun lint fuzz docs bench bench-datasets bench-policies bench-hub build setup
 
 demo: setup ## set up, simulate an SO-101, record, replay, run a policy; report at the end
 	cargo build -p sinew
@@ -57,6 +57,11 @@ bench-policies: ## policies beside PyTorch and onnxruntime (gigabytes); 10 minut
 	scripts/setup interop
 	cargo build $(ALL) --all-targets
 	benches/policies/run
+
+bench-hub: ## the hub beside nginx and Hugging Face's chunk store, with the real client (6 GB); 40 minutes
+	scripts/setup interop
+	cargo build -p sinew-hub --examples
+	benches/hub/run
 
 setup:
 	scripts/setup

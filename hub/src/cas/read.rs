@@ -1,7 +1,6 @@
 //! Reading a file back: the terms of a range become pieces of xorbs, read and unpacked a few ahead.
 
 use super::xorbs::Tables;
-use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::objects::{ByteStream, Objects, xorb_key};
 use crate::xet::XetError;
@@ -12,7 +11,7 @@ use futures_util::StreamExt;
 use std::ops::Range;
 
 /// Raw bytes that a piece has at most, unless one chunk is larger.
-const PIECE: u64 = 2 * 1024 * 1024;
+const PIECE: u64 = 1024 * 1024;
 /// Pieces that are read ahead.
 const AHEAD: usize = 3;
 
@@ -28,12 +27,12 @@ struct Piece {
 
 /// Streams `range` of a file that consists of `terms`. The range has to lie in the file.
 pub(crate) async fn stream(
-    db: &Db,
+    tables: &Tables,
     objects: &Objects,
     terms: &[Term],
     range: Range<u64>,
 ) -> Result<ByteStream> {
-    let pieces = plan(db, terms, range).await?;
+    let pieces = plan(tables, terms, range).await?;
     let objects = objects.clone();
     let read = move |piece: Piece| {
         let objects = objects.clone();
@@ -49,8 +48,7 @@ pub(crate) async fn stream(
         .boxed())
 }
 
-async fn plan(db: &Db, terms: &[Term], range: Range<u64>) -> Result<Vec<Piece>> {
-    let mut tables = Tables::new(db);
+async fn plan(tables: &Tables, terms: &[Term], range: Range<u64>) -> Result<Vec<Piece>> {
     let mut pieces = Vec::new();
     let mut start = 0;
     for term in terms {
@@ -106,18 +104,21 @@ fn plan_term(
 }
 
 async fn read_piece(objects: &Objects, piece: Piece) -> Result<Bytes> {
-    let packed = objects.read(&piece.key, piece.packed.clone()).await?;
-    let raw = tokio::task::spawn_blocking(move || unpack(&packed)).await;
-    let raw = raw
-        .map_err(|error| Error::Damaged(error.to_string()))?
-        .map_err(|error| Error::Damaged(format!("{}: {error}; run fsck", piece.key)))?;
-    if raw.len() < piece.wanted.end {
+    let Piece {
+        key,
+        packed,
+        wanted,
+    } = piece;
+    let raw = objects
+        .read_with(&key, packed, |packed| unpack(packed))
+        .await?;
+    let raw = raw.map_err(|error| Error::Damaged(format!("{key}: {error}; run fsck")))?;
+    if raw.len() < wanted.end {
         return Err(Error::Damaged(format!(
-            "{} is shorter than its table says",
-            piece.key
+            "{key} is shorter than its table says"
         )));
     }
-    Ok(Bytes::from(raw).slice(piece.wanted))
+    Ok(Bytes::from(raw).slice(wanted))
 }
 
 fn unpack(packed: &[u8]) -> std::result::Result<Vec<u8>, XetError> {

@@ -1,7 +1,6 @@
 //! What clients need to put a file together by themselves: the tables of the xorbs for Xet's own arithmetic.
 
 use super::xorbs::Tables;
-use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::xet::Hash;
 use crate::xet::reconstruction::{Reconstruction, touched};
@@ -13,13 +12,12 @@ use std::sync::Arc;
 
 /// What to fetch for a range of a file.
 pub(crate) async fn plan(
-    db: &Db,
+    tables: &Tables,
     file: &Hash,
     terms: &[Term],
     range: Range<u64>,
 ) -> Result<Reconstruction> {
     let wanted = touched(terms, &range)?;
-    let mut tables = Tables::new(db);
     let mut known: HashMap<Hash, Arc<XorbTable>> = HashMap::new();
     for term in terms.get(wanted).unwrap_or_default() {
         if let Some(table) = tables.get(&term.xorb).await? {

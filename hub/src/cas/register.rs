@@ -14,14 +14,19 @@ use crate::operate::{Marked, unmark};
 use crate::repos::Repo;
 use crate::xet::shard::{FileEntry, Shard};
 use crate::xet::{FileCheck, Hash};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use sha2::{Digest, Sha256};
-use std::collections::HashSet;
+use sqlx::Row as _;
+use std::collections::{HashMap, HashSet};
+
+/// Files that are checked at the same time.
+const FILES: usize = 3;
 
 /// Where a shard's files go, and on whose behalf.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a> {
     pub db: &'a Db,
+    pub tables: &'a Tables,
     pub objects: &'a Objects,
     pub caller: &'a Caller,
     pub repo: &'a Repo,
@@ -48,13 +53,16 @@ pub(crate) async fn register(
     let files = parse(bytes)?;
     let total = files.len();
     check_reach(target, &files).await?;
-    let mut tables = Tables::new(target.db);
+    let known = known(target.db, &files).await?;
+    let mut checks = stream::iter(files)
+        .map(|file| check(target, &known, file))
+        .buffered(FILES);
     let mut checked = Vec::with_capacity(total);
-    for (done, file) in files.into_iter().enumerate() {
-        progress(done, total);
-        checked.push(check(target, &mut tables, file).await?);
+    progress(0, total);
+    while let Some(one) = checks.next().await {
+        checked.push(one?);
+        progress(checked.len(), total);
     }
-    progress(total, total);
     check_quota(target, &checked).await?;
     let mut is_new = false;
     for part in checked.chunks(200) {
@@ -98,18 +106,30 @@ async fn check_reach(target: Target<'_>, files: &[FileEntry]) -> Result<()> {
     }
 }
 
-async fn check(target: Target<'_>, tables: &mut Tables<'_>, file: FileEntry) -> Result<Checked> {
-    check_hashes(tables, &file).await?;
-    let first = first_chunk(tables, &file).await?;
+/// Digests of the files that are in the database, by their hashes.
+async fn known(db: &Db, files: &[FileEntry]) -> Result<HashMap<String, String>> {
+    let names: Vec<String> = files.iter().map(|file| file.hash.to_string()).collect();
+    let head = "SELECT hash, sha256 FROM xet_files WHERE hash IN";
+    let mut known = HashMap::new();
+    for row in db.in_list(head, "", &[], &names).await? {
+        known.insert(row.try_get("hash")?, row.try_get("sha256")?);
+    }
+    Ok(known)
+}
+
+async fn check(
+    target: Target<'_>,
+    known: &HashMap<String, String>,
+    file: FileEntry,
+) -> Result<Checked> {
+    check_hashes(target.tables, &file).await?;
+    let first = first_chunk(target.tables, &file).await?;
     let claimed = file.sha256.map(|digest| hex(&digest));
     let name = file.hash.to_string();
-    let known: Option<(String,)> = sqlx::query_as("SELECT sha256 FROM xet_files WHERE hash = $1")
-        .bind(name.clone())
-        .fetch_optional(target.db.pool())
-        .await?;
+    let known = known.get(&name);
     let is_known = known.is_some();
     let sha256 = match known {
-        Some((sha256,)) => sha256,
+        Some(sha256) => sha256.clone(),
         None => digest(target, &file).await?,
     };
     if claimed.as_ref().is_some_and(|claimed| *claimed != sha256) {
@@ -126,7 +146,7 @@ async fn check(target: Target<'_>, tables: &mut Tables<'_>, file: FileEntry) -> 
     })
 }
 
-async fn first_chunk(tables: &mut Tables<'_>, file: &FileEntry) -> Result<Option<(Hash, Hash)>> {
+async fn first_chunk(tables: &Tables, file: &FileEntry) -> Result<Option<(Hash, Hash)>> {
     let Some(term) = file.terms.first() else {
         return Ok(None);
     };
@@ -136,7 +156,7 @@ async fn first_chunk(tables: &mut Tables<'_>, file: &FileEntry) -> Result<Option
 }
 
 /// Ranges lie in their xorbs, sizes add up, and the file's hash is that of its chunks.
-async fn check_hashes(tables: &mut Tables<'_>, file: &FileEntry) -> Result<()> {
+async fn check_hashes(tables: &Tables, file: &FileEntry) -> Result<()> {
     let mut check = FileCheck::new(file)?;
     while let Some(term) = check.term() {
         let table = tables.get(&term.xorb).await?;
@@ -149,7 +169,7 @@ async fn check_hashes(tables: &mut Tables<'_>, file: &FileEntry) -> Result<()> {
 /// The SHA-256 of a file's contents, read back from the object store.
 async fn digest(target: Target<'_>, file: &FileEntry) -> Result<String> {
     let size = file.size();
-    let mut stream = read::stream(target.db, target.objects, &file.terms, 0..size).await?;
+    let mut stream = read::stream(target.tables, target.objects, &file.terms, 0..size).await?;
     let mut hasher = Sha256::new();
     let mut seen = 0;
     while let Some(piece) = stream.next().await {

@@ -9,12 +9,16 @@ use crate::objects::{Objects, Spool, xorb_key};
 use crate::operate::{Marked, unmark};
 use crate::xet::xorb::{XorbCheck, XorbTable};
 use crate::xet::{Hash, is_dedup_eligible};
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use lru::LruCache;
 use sqlx::Row;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Bytes that go to another thread at a time, so that going there costs little.
+const BATCH: usize = 512 * 1024;
 
 /// Receives a xorb, checks it in whole and stores it; false when it was there before.
 pub(crate) async fn store(
@@ -67,28 +71,64 @@ pub(crate) async fn store(
     Ok(is_new)
 }
 
+/// A xorb that is being checked and stored.
+#[derive(Debug)]
+struct Arriving {
+    check: XorbCheck,
+    spool: Spool,
+}
+
+impl Arriving {
+    /// Takes the next bytes in, on a thread that may compute for milliseconds.
+    fn take(mut self, pieces: &[Bytes]) -> Result<Self> {
+        for piece in pieces {
+            if self.spool.size() + piece.len() as u64 > limits::XORB {
+                return Err(Error::refused(
+                    413,
+                    format!("a xorb has at most {} bytes", limits::XORB),
+                ));
+            }
+            self.spool.write_here(piece)?;
+            self.check.push(piece)?;
+        }
+        Ok(self)
+    }
+}
+
 /// Stores the packed chunks only: a footer is checked and left out, since tables are in the database.
 async fn receive(objects: &Objects, hash: &Hash, body: Body) -> Result<(XorbTable, Spool)> {
-    let mut spool = objects.spool().await?;
-    let mut check = XorbCheck::new();
+    let mut arriving = Arriving {
+        check: XorbCheck::new(),
+        spool: objects.spool().await?,
+    };
     let mut body = body.into_data_stream();
-    while let Some(piece) = body.next().await {
-        let piece = piece.map_err(|error| Error::bad(format!("the xorb broke off: {error}")))?;
-        if spool.size() + piece.len() as u64 > limits::XORB {
-            return Err(Error::refused(
-                413,
-                format!("a xorb has at most {} bytes", limits::XORB),
-            ));
-        }
-        spool.write(&piece).await?;
-        let fed = piece.clone();
-        // Unpacking takes milliseconds; other requests of this thread should not wait for it.
-        let checked = tokio::task::spawn_blocking(move || check.push(&fed).map(|()| check)).await;
-        check =
-            checked.map_err(|error| Error::Damaged(format!("the check of a xorb: {error}")))??;
+    let mut pieces = next_batch(&mut body).await?;
+    while !pieces.is_empty() {
+        let taken = tokio::task::spawn_blocking(move || arriving.take(&pieces));
+        // The next bytes arrive meanwhile.
+        let next = next_batch(&mut body).await;
+        arriving = taken
+            .await
+            .map_err(|error| Error::Damaged(format!("the check of a xorb: {error}")))??;
+        pieces = next?;
     }
-    let table = check.finish(hash)?;
-    Ok((table, spool))
+    let table = arriving.check.finish(hash)?;
+    Ok((table, arriving.spool))
+}
+
+/// What arrives next, at least [`BATCH`] bytes unless the body ends; nothing at its end.
+async fn next_batch(body: &mut BodyDataStream) -> Result<Vec<Bytes>> {
+    let (mut pieces, mut size) = (Vec::new(), 0);
+    while size < BATCH
+        && let Some(piece) = body.next().await
+    {
+        let piece = piece.map_err(|error| Error::bad(format!("the xorb broke off: {error}")))?;
+        size += piece.len();
+        if !piece.is_empty() {
+            pieces.push(piece);
+        }
+    }
+    Ok(pieces)
 }
 
 /// Whether a xorb is stored.
@@ -100,27 +140,37 @@ pub(crate) async fn exists(db: &Db, hash: &str) -> Result<bool> {
     Ok(row.is_some())
 }
 
-/// Tables of xorbs, the last few kept.
+/// Tables of xorbs, the last few kept: they never change. That a table is kept does not say that its xorb is still
+/// there, which whoever asks has learned from a row that refers to it.
 #[derive(Debug)]
-pub(crate) struct Tables<'a> {
-    db: &'a Db,
-    kept: LruCache<Hash, Arc<XorbTable>>,
+pub(crate) struct Tables {
+    db: Db,
+    kept: Mutex<LruCache<Hash, Arc<XorbTable>>>,
 }
 
 /// Tables that are kept; the largest has 330 kB.
 const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 
-impl<'a> Tables<'a> {
-    pub(crate) fn new(db: &'a Db) -> Self {
+impl Tables {
+    pub(crate) fn new(db: &Db) -> Self {
         Self {
-            db,
-            kept: LruCache::new(KEPT),
+            db: db.clone(),
+            kept: Mutex::new(LruCache::new(KEPT)),
         }
     }
 
+    /// The database that has them.
+    pub(crate) fn db(&self) -> &Db {
+        &self.db
+    }
+
+    fn kept(&self) -> MutexGuard<'_, LruCache<Hash, Arc<XorbTable>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The table of a xorb; `None` when there is no such xorb.
-    pub(crate) async fn get(&mut self, hash: &Hash) -> Result<Option<Arc<XorbTable>>> {
-        if let Some(table) = self.kept.get(hash) {
+    pub(crate) async fn get(&self, hash: &Hash) -> Result<Option<Arc<XorbTable>>> {
+        if let Some(table) = self.kept().get(hash) {
             return Ok(Some(Arc::clone(table)));
         }
         let row = sqlx::query("SELECT chunks FROM xorbs WHERE hash = $1")
@@ -134,7 +184,7 @@ impl<'a> Tables<'a> {
         let table = XorbTable::from_footer(&footer)
             .map_err(|error| Error::Damaged(format!("the table of xorb {hash}: {error}")))?;
         let table = Arc::new(table);
-        self.kept.put(*hash, Arc::clone(&table));
+        self.kept().put(*hash, Arc::clone(&table));
         Ok(Some(table))
     }
 }

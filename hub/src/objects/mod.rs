@@ -6,21 +6,22 @@ pub(crate) use spool::Spool;
 
 use crate::error::{Error, Result};
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{Stream, StreamExt};
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
+use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
+use tokio::io::AsyncReadExt;
 
-/// Bytes that one read from a folder takes.
-const READ: usize = 256 * 1024;
+/// Bytes that one read from a folder takes: enough that going to another thread for it costs little, and little enough
+/// for a hundred clients.
+const READ: usize = 512 * 1024;
 /// Bytes of one part of an upload to S3.
 const PART: usize = 8 * 1024 * 1024;
 
@@ -176,10 +177,35 @@ impl Objects {
         Ok(self.store.get_range(&Key::from(key), range).await?)
     }
 
+    /// What `work` makes of part of an object, on a thread that may wait and compute.
+    pub(crate) async fn read_with<T: Send + 'static>(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        work: impl FnOnce(&[u8]) -> T + Send + 'static,
+    ) -> Result<T> {
+        let done = match &self.folder {
+            Some(folder) => {
+                let path = folder.join(key);
+                // Opened, read and worked on without another thread between.
+                in_background(move || {
+                    let bytes = Reading::open(&path, range)?.next(u64::MAX)?;
+                    Ok(work(&bytes))
+                })
+                .await
+            }
+            None => {
+                let bytes = self.read(key, range).await?;
+                in_background(move || Ok(work(&bytes))).await
+            }
+        };
+        done.map_err(Error::io(format!("read the object {key}")))
+    }
+
     /// Part of an object, piece by piece.
     pub(crate) async fn stream(&self, key: &str, range: Range<u64>) -> Result<ByteStream> {
         if range.is_empty() {
-            return Ok(futures_util::stream::empty().boxed());
+            return Ok(stream::empty().boxed());
         }
         let Some(folder) = &self.folder else {
             let options = object_store::GetOptions {
@@ -192,14 +218,58 @@ impl Objects {
                 .map(|piece| piece.map_err(std::io::Error::other))
                 .boxed());
         };
-        let mut file = tokio::fs::File::open(folder.join(key))
-            .await
-            .map_err(Error::io(format!("open the object {key}")))?;
-        file.seek(std::io::SeekFrom::Start(range.start))
-            .await
-            .map_err(Error::io(format!("read the object {key}")))?;
-        let part = file.take(range.end - range.start);
-        Ok(ReaderStream::with_capacity(part, READ).boxed())
+        let path = folder.join(key);
+        let opened = in_background(move || Reading::open(&path, range)).await;
+        let reading = opened.map_err(Error::io(format!("open the object {key}")))?;
+        Ok(reading.into_stream().boxed())
+    }
+}
+
+/// Work on a thread that may wait.
+async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+}
+
+/// Part of a file that is being read.
+#[derive(Debug)]
+struct Reading {
+    file: std::fs::File,
+    left: u64,
+}
+
+impl Reading {
+    fn open(path: &Path, range: Range<u64>) -> std::io::Result<Self> {
+        let mut file = std::fs::File::open(path)?;
+        file.seek(SeekFrom::Start(range.start))?;
+        Ok(Self {
+            file,
+            left: range.end - range.start,
+        })
+    }
+
+    /// The next bytes, at most so many; none at the end.
+    fn next(&mut self, most: u64) -> std::io::Result<Vec<u8>> {
+        let wanted = self.left.min(most);
+        let mut bytes = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
+        (&self.file).take(wanted).read_to_end(&mut bytes)?;
+        self.left -= bytes.len() as u64;
+        Ok(bytes)
+    }
+
+    /// Piece by piece; while one is sent, the next is read.
+    fn into_stream(self) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
+        let read = |mut reading: Self| {
+            tokio::task::spawn_blocking(move || Ok((reading.next(READ as u64)?, reading)))
+        };
+        stream::try_unfold(read(self), move |reading| async move {
+            let done = reading.await;
+            let (bytes, reading) = done.unwrap_or_else(|e| Err(std::io::Error::other(e)))?;
+            let is_over = bytes.is_empty();
+            Ok((!is_over).then(|| (Bytes::from(bytes), read(reading))))
+        })
     }
 }
 

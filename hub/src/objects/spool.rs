@@ -2,15 +2,22 @@
 
 use crate::error::{Error, Result};
 use futures_util::{Stream, StreamExt};
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::TempPath;
-use tokio::io::AsyncWriteExt;
+
+/// Bytes that are written to the file at a time.
+const WRITE: usize = 256 * 1024;
 
 /// A file that is being received. It vanishes when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Spool {
-    file: tokio::io::BufWriter<tokio::fs::File>,
+    file: Arc<File>,
     path: TempPath,
+    /// What is not in the file yet.
+    waiting: Vec<u8>,
     size: u64,
 }
 
@@ -30,8 +37,9 @@ impl Spool {
             .map_err(Error::io("make a file for an upload"))?
             .into_parts();
         Ok(Self {
-            file: tokio::io::BufWriter::with_capacity(256 * 1024, tokio::fs::File::from_std(file)),
+            file: Arc::new(file),
             path,
+            waiting: Vec::new(),
             size: 0,
         })
     }
@@ -39,10 +47,33 @@ impl Spool {
     /// Adds bytes at the end.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.size += bytes.len() as u64;
-        self.file
-            .write_all(bytes)
-            .await
-            .map_err(Error::io("store an upload"))
+        self.waiting.extend_from_slice(bytes);
+        if self.waiting.len() < WRITE {
+            return Ok(());
+        }
+        self.flush().await
+    }
+
+    /// The same for whoever is on a thread that may wait for the disk.
+    pub(crate) fn write_here(&mut self, bytes: &[u8]) -> Result<()> {
+        self.size += bytes.len() as u64;
+        let mut file = &*self.file;
+        let written = file
+            .write_all(&self.waiting)
+            .and_then(|()| file.write_all(bytes));
+        self.waiting.clear();
+        written.map_err(Error::io("store an upload"))
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let (file, bytes) = (Arc::clone(&self.file), std::mem::take(&mut self.waiting));
+        let written = move || (&*file).write_all(&bytes).map(|()| bytes);
+        let written = tokio::task::spawn_blocking(written).await;
+        self.waiting = written
+            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+            .map_err(Error::io("store an upload"))?;
+        self.waiting.clear();
+        Ok(())
     }
 
     /// Adds a whole body of at most `limit` bytes, showing every piece to `look`.
@@ -80,9 +111,12 @@ impl Spool {
 
     /// Brings everything to the disk.
     pub(super) async fn finish(mut self) -> Result<Finished> {
-        let io = || Error::io("store an upload");
-        self.file.flush().await.map_err(io())?;
-        self.file.get_ref().sync_all().await.map_err(io())?;
+        self.flush().await?;
+        let file = Arc::clone(&self.file);
+        let synced = tokio::task::spawn_blocking(move || file.sync_all()).await;
+        synced
+            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+            .map_err(Error::io("store an upload"))?;
         Ok(Finished { path: self.path })
     }
 }

@@ -340,7 +340,7 @@ impl<'a> Check<'a> {
             Err(Error::Damaged(problem)) => return Ok(Some(problem)),
             Err(error) => return Err(error),
         };
-        let mut tables = crate::cas::xorbs::Tables::new(self.db());
+        let tables = crate::cas::xorbs::Tables::new(self.db());
         let mut tree = Tree::new();
         for term in &terms {
             let table = match tables.get(&term.xorb).await {
@@ -364,7 +364,7 @@ impl<'a> Check<'a> {
         if !self.reads {
             return Ok(None);
         }
-        let stream = read::stream(self.db(), &self.hub.objects, &terms, 0..len).await?;
+        let stream = read::stream(&tables, &self.hub.objects, &terms, 0..len).await?;
         self.digest(stream, sha256, len).await
     }
 

@@ -31,6 +31,7 @@ mod xet;
 
 use crate::accounts;
 use crate::accounts::tokens;
+use crate::cas::xorbs::Tables;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::objects::Objects;
@@ -107,6 +108,7 @@ impl Options {
 pub struct Hub {
     pub(crate) db: Db,
     pub(crate) objects: Objects,
+    pub(crate) tables: Tables,
     pub(crate) keys: Keys,
     public_url: Option<String>,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -131,6 +133,7 @@ impl Hub {
         let objects = Objects::open(&options.objects, options.spool.as_deref())?;
         let keys = Keys::load(&db).await?;
         Ok(Arc::new(Self {
+            tables: Tables::new(&db),
             db,
             objects,
             keys,

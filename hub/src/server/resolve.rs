@@ -230,7 +230,7 @@ pub(super) async fn large_bytes(hub: &Hub, large: &Large, range: Range<u64>) -> 
     let terms = cas::files::terms(&hub.db, file)
         .await?
         .ok_or_else(damaged)?;
-    cas::read::stream(&hub.db, &hub.objects, &terms, range).await
+    cas::read::stream(&hub.tables, &hub.objects, &terms, range).await
 }
 
 #[cfg(test)]

@@ -100,11 +100,13 @@ pub(super) async fn chunk(
     visit: Visit,
     State(hub): State<Arc<Hub>>,
     Path((_, name)): Path<(String, String)>,
+    headers: HeaderMap,
 ) -> Result<Response> {
     let chunk = hash(&name)?;
     let missing = || Error::refused(404, "no file that you may read has this chunk");
     let caller = visit.caller.as_ref().ok_or_else(missing)?;
-    let shard = dedup::answer(&hub.db, caller, &chunk).await?;
+    let _permit = super::memory(&hub, &headers, 1, dedup::ANSWER_MIB).await?;
+    let shard = dedup::answer(&hub.tables, caller, &chunk).await?;
     let mut response = Body::from(shard.ok_or_else(missing)?).into_response();
     super::reply::harmless(response.headers_mut());
     Ok(response)
@@ -129,6 +131,7 @@ pub(super) async fn put_shard_v1(
 fn target<'a>(hub: &'a Hub, visit: &'a Visit) -> Result<Target<'a>> {
     Ok(Target {
         db: &hub.db,
+        tables: &hub.tables,
         objects: &hub.objects,
         caller: visit.caller()?,
         repo: visit.repo()?,
@@ -247,7 +250,7 @@ async fn plan(hub: &Hub, visit: &Visit, file: &str, headers: &HeaderMap) -> Resu
     let terms = files::terms(&hub.db, &name).await?.ok_or_else(missing)?;
     let size: u64 = terms.iter().map(|term| u64::from(term.raw_len)).sum();
     let range = byte_range(headers, size)?.unwrap_or(0..size);
-    reconstruction::plan(&hub.db, &hash, &terms, range).await
+    reconstruction::plan(&hub.tables, &hash, &terms, range).await
 }
 
 /// A signed address names the range too: a xorb may hold chunks of files that the reader may not see.

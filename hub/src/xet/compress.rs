@@ -74,6 +74,24 @@ impl Scheme {
         Self::None
     }
 
+    /// The `raw_len` bytes that `packed` stands for: itself, or `space` with what it unpacks to.
+    ///
+    /// # Errors
+    /// As [`Scheme::unpack`].
+    pub(super) fn raw<'a>(
+        self,
+        packed: &'a [u8],
+        raw_len: usize,
+        space: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8], String> {
+        if self == Self::None {
+            check_len(packed.len(), raw_len)?;
+            return Ok(packed);
+        }
+        self.unpack(packed, raw_len, space)?;
+        Ok(space)
+    }
+
     /// Puts the `raw_len` bytes that `packed` stands for into `out`, in place of what is there. Memory is
     /// bounded by the largest LZ4 block, 4 MiB, whatever `packed` claims.
     ///

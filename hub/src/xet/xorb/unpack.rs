@@ -103,23 +103,30 @@ impl Unpacker {
             let header =
                 ChunkHeader::from_bytes(*header).map_err(|problem| self.refused(problem))?;
             // A chunk that lies whole in `data` is not copied.
-            if let (CHUNK_HEADER_BYTES, Some((packed, rest))) =
-                (self.open.len(), data.split_at_checked(header.packed_len))
-            {
-                let done = header.scheme.unpack(packed, header.raw_len, &mut self.raw);
-                done.map_err(|problem| self.refused(problem))?;
-                data = rest;
-            } else {
-                data = self.fill(data, CHUNK_HEADER_BYTES + header.packed_len);
-                if self.open.len() < CHUNK_HEADER_BYTES + header.packed_len {
-                    return Ok(None);
+            let whole = match self.open.len() {
+                CHUNK_HEADER_BYTES => data.split_at_checked(header.packed_len),
+                _ => None,
+            };
+            let packed = match whole {
+                Some((packed, rest)) => {
+                    data = rest;
+                    packed
                 }
-                let packed = &self.open[CHUNK_HEADER_BYTES..];
-                let done = header.scheme.unpack(packed, header.raw_len, &mut self.raw);
-                done.map_err(|problem| self.refused(problem))?;
-            }
+                None => {
+                    data = self.fill(data, CHUNK_HEADER_BYTES + header.packed_len);
+                    if self.open.len() < CHUNK_HEADER_BYTES + header.packed_len {
+                        return Ok(None);
+                    }
+                    &self.open[CHUNK_HEADER_BYTES..]
+                }
+            };
+            let raw = header.scheme.raw(packed, header.raw_len, &mut self.raw);
+            let raw = raw.map_err(|problem| XetError::Chunk {
+                chunk: self.chunks,
+                problem,
+            })?;
+            each(header, raw)?;
             self.open.clear();
-            each(header, &self.raw)?;
             self.chunks += 1;
         }
     }
