@@ -8,7 +8,12 @@ use std::process::ExitCode;
 
 /// A self-hosted hub for Hugging Face's clients, and a client for hubs.
 #[derive(Debug, Parser)]
-#[command(name = "hub", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "hub",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
 struct Cli {
     #[command(flatten)]
     hub: Hub,

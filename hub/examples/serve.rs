@@ -14,7 +14,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .init();
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().ok_or("give a folder for the hub's data")?;
-    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8010".to_owned());
+    let address = arguments
+        .next()
+        .unwrap_or_else(|| "127.0.0.1:8010".to_owned());
     let hub = Hub::open(&Options::in_folder(Path::new(&folder))).await?;
     if let Some(token) = hub.first_admin("admin").await? {
         println!("token of admin: {token}");

@@ -16,7 +16,8 @@ pub(crate) fn problem(path: &str) -> Option<&'static str> {
 }
 
 fn part_problem(part: &str) -> Option<&'static str> {
-    let is_control = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_control =
+        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     match part {
         "" => Some("has an empty part; write it without leading, doubled and trailing slashes"),
         "." | ".." => Some("has a part '.' or '..'"),
@@ -41,7 +42,12 @@ fn is_git_folder(part: &str) -> bool {
 
 /// Windows' device names, with or without an ending.
 fn is_device(part: &str) -> bool {
-    let stem = part.split('.').next().unwrap_or(part).trim_end().to_lowercase();
+    let stem = part
+        .split('.')
+        .next()
+        .unwrap_or(part)
+        .trim_end()
+        .to_lowercase();
     let numbered = |head: &str| {
         stem.strip_prefix(head)
             .is_some_and(|n| n.len() == 1 && matches!(n.as_bytes()[0], b'1'..=b'9'))

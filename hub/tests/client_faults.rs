@@ -5,7 +5,8 @@ mod support;
 use rand::{RngCore, SeedableRng, rngs::SmallRng};
 use sinew_hub::client::xet::{Progress, UploadOptions};
 use sinew_hub::client::{
-    ClientError, HttpOptions, HubClient, Kind, PullOptions, PushOptions, RepoId, by_path, pull, push, scan,
+    ClientError, HttpOptions, HubClient, Kind, PullOptions, PushOptions, RepoId, by_path, pull,
+    push, scan,
 };
 use std::fs;
 use std::io::{Read, Write};
@@ -47,11 +48,14 @@ fn impostor(answer: impl Fn(&str) -> String + Send + 'static) -> String {
                 let mut stream = stream.unwrap();
                 let mut head = Vec::new();
                 let mut byte = [0];
-                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+                while !head.ends_with(b"\r\n\r\n")
+                    && stream.read(&mut byte).is_ok_and(|read| read == 1)
+                {
                     head.push(byte[0]);
                 }
                 let line = String::from_utf8_lossy(&head);
-                let _ = stream.write_all(answer(line.lines().next().unwrap_or_default()).as_bytes());
+                let _ =
+                    stream.write_all(answer(line.lines().next().unwrap_or_default()).as_bytes());
             }
         })
         .unwrap();
@@ -59,16 +63,25 @@ fn impostor(answer: impl Fn(&str) -> String + Send + 'static) -> String {
 }
 
 fn reply(status: &str, headers: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 #[test]
 fn a_hub_that_is_not_there_is_named() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let hub = HubClient::new(&format!("http://{free}"), None, options()).unwrap();
     let error = hub.whoami().unwrap_err();
     assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
-    assert!(error.to_string().contains(&free.to_string()) && !error.is_usage(), "{error}");
+    assert!(
+        error.to_string().contains(&free.to_string()) && !error.is_usage(),
+        "{error}"
+    );
 }
 
 #[test]
@@ -93,8 +106,15 @@ fn paths_that_lead_out_of_the_folder_are_not_written() {
     let head = hub.head(&repo("x"), "main").unwrap();
     let entries = hub.tree(&head.repo, &head.commit, "", true).unwrap();
     let inside = folder.path().join("inside");
-    let error =
-        pull(&hub, &head, &entries, &inside, &PullOptions::default(), &Progress::default()).unwrap_err();
+    let error = pull(
+        &hub,
+        &head,
+        &entries,
+        &inside,
+        &PullOptions::default(),
+        &Progress::default(),
+    )
+    .unwrap_err();
     assert!(error.to_string().contains("is not written"), "{error}");
     assert!(!folder.path().join("outside").exists() && !inside.exists());
 }
@@ -102,17 +122,33 @@ fn paths_that_lead_out_of_the_folder_are_not_written() {
 #[test]
 fn a_file_of_another_content_than_stated_is_refused_and_leaves_nothing() {
     // Git's name of "abc" is another.
-    let tree = format!(r#"[{{"type":"file","path":"a.txt","oid":"{}","size":3}}]"#, "0".repeat(40));
-    let hub = impostor(move |line| match (line.contains("/tree/"), line.contains("/resolve/")) {
-        (true, _) => reply("200 OK", "", &tree),
-        (_, true) => reply("206 Partial Content", "content-range: bytes 0-2/3\r\n", "abc"),
-        _ => reply("200 OK", "", &format!(r#"{{"sha":"{}"}}"#, "a".repeat(40))),
-    });
+    let tree = format!(
+        r#"[{{"type":"file","path":"a.txt","oid":"{}","size":3}}]"#,
+        "0".repeat(40)
+    );
+    let hub = impostor(
+        move |line| match (line.contains("/tree/"), line.contains("/resolve/")) {
+            (true, _) => reply("200 OK", "", &tree),
+            (_, true) => reply(
+                "206 Partial Content",
+                "content-range: bytes 0-2/3\r\n",
+                "abc",
+            ),
+            _ => reply("200 OK", "", &format!(r#"{{"sha":"{}"}}"#, "a".repeat(40))),
+        },
+    );
     let hub = HubClient::new(&hub, None, options()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let head = hub.head(&repo("x"), "main").unwrap();
     let entries = hub.tree(&head.repo, &head.commit, "", true).unwrap();
-    let result = pull(&hub, &head, &entries, folder.path(), &PullOptions::default(), &Progress::default());
+    let result = pull(
+        &hub,
+        &head,
+        &entries,
+        folder.path(),
+        &PullOptions::default(),
+        &Progress::default(),
+    );
     let error = result.unwrap_err();
     assert!(matches!(error, ClientError::Differs { .. }), "{error}");
     assert!(!folder.path().join("a.txt").exists());
@@ -131,11 +167,20 @@ fn the_token_does_not_follow_a_redirect_elsewhere() {
             let mut head = [0; 4096];
             let read = stream.read(&mut head).unwrap();
             let text = String::from_utf8_lossy(&head[..read]).to_lowercase();
-            counted.store(1 + usize::from(text.contains("authorization")), Ordering::SeqCst);
+            counted.store(
+                1 + usize::from(text.contains("authorization")),
+                Ordering::SeqCst,
+            );
             let _ = stream.write_all(reply("200 OK", "", r#"{"name":"eve"}"#).as_bytes());
         })
         .unwrap();
-    let hub = impostor(move |_| reply("302 Found", &format!("location: {target}/api/whoami-v2\r\n"), ""));
+    let hub = impostor(move |_| {
+        reply(
+            "302 Found",
+            &format!("location: {target}/api/whoami-v2\r\n"),
+            "",
+        )
+    });
     let hub = HubClient::new(&hub, Some("hf_secret".into()), options()).unwrap();
     assert_eq!(hub.whoami().unwrap().name, "eve");
     assert_eq!(seen.load(Ordering::SeqCst), 1, "the token went along");
@@ -165,10 +210,20 @@ fn a_file_that_changes_while_it_is_pushed_is_named_and_nothing_is_committed() {
     let local = scan(folder.path()).unwrap();
     let done = |local: &[sinew_hub::client::LocalFile]| {
         let remote = by_path(hub.tree(&repo("moving"), "main", "", true).unwrap());
-        push(&hub, &repo("moving"), local, &remote, &PushOptions::default(), &Arc::default())
+        push(
+            &hub,
+            &repo("moving"),
+            local,
+            &remote,
+            &PushOptions::default(),
+            &Arc::default(),
+        )
     };
     let error = done(&local).unwrap_err();
-    assert!(matches!(&error, ClientError::Changed { paths } if paths == &["growing.bin"]), "{error}");
+    assert!(
+        matches!(&error, ClientError::Changed { paths } if paths == &["growing.bin"]),
+        "{error}"
+    );
     assert_eq!(hub.head(&repo("moving"), "main").unwrap(), before);
     over.store(true, Ordering::Relaxed);
     writer.join().unwrap();
@@ -191,7 +246,9 @@ fn relay(target: &str, up: impl Fn(&mut [u8]) -> bool + Clone + Send + 'static) 
                 let up = up.clone();
                 let thread = || std::thread::Builder::new().name("relay-pass".into());
                 thread().spawn(move || pass(client, server, up)).unwrap();
-                thread().spawn(move || pass(back.0, back.1, |_| true)).unwrap();
+                thread()
+                    .spawn(move || pass(back.0, back.1, |_| true))
+                    .unwrap();
             }
         })
         .unwrap();
@@ -215,7 +272,9 @@ fn cutting(target: &str, budget: usize) -> (String, Arc<AtomicUsize>) {
     let shared = left.clone();
     let address = relay(target, move |bytes| {
         let take = |left: usize| left.checked_sub(bytes.len());
-        shared.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok()
+        shared
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
+            .is_ok()
     });
     (address, left)
 }
@@ -224,7 +283,10 @@ fn cutting(target: &str, budget: usize) -> (String, Arc<AtomicUsize>) {
 fn without_chunk_store(target: &str) -> String {
     relay(target, |bytes| {
         for route in [&b"/xet-write-token/"[..], b"/xet-read-token/"] {
-            if let Some(at) = bytes.windows(route.len()).position(|window| window == route) {
+            if let Some(at) = bytes
+                .windows(route.len())
+                .position(|window| window == route)
+            {
                 bytes[at + 1] = b'n';
             }
         }
@@ -235,7 +297,12 @@ fn without_chunk_store(target: &str) -> String {
 #[test]
 fn a_hub_without_a_chunk_store_gets_and_gives_large_files_whole() {
     let server = Server::start();
-    let hub = HubClient::new(&without_chunk_store(&server.endpoint()), Some(server.token.clone()), options()).unwrap();
+    let hub = HubClient::new(
+        &without_chunk_store(&server.endpoint()),
+        Some(server.token.clone()),
+        options(),
+    )
+    .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (here, copy) = (folder.path().join("here"), folder.path().join("copy"));
     fs::create_dir(&here).unwrap();
@@ -245,30 +312,73 @@ fn a_hub_without_a_chunk_store_gets_and_gives_large_files_whole() {
     let go = || {
         let local = scan(&here).unwrap();
         let remote = by_path(hub.tree(&repo("plain"), "main", "", true).unwrap());
-        push(&hub, &repo("plain"), &local, &remote, &PushOptions::default(), &Arc::default()).unwrap()
+        push(
+            &hub,
+            &repo("plain"),
+            &local,
+            &remote,
+            &PushOptions::default(),
+            &Arc::default(),
+        )
+        .unwrap()
     };
     let report = go();
-    assert_eq!((report.changed, report.sent_bytes), (2, 3 << 20), "{report:?}");
+    assert_eq!(
+        (report.changed, report.sent_bytes),
+        (2, 3 << 20),
+        "{report:?}"
+    );
     // The same content under another name is with the hub already.
     fs::copy(here.join("a.bin"), here.join("c.bin")).unwrap();
     let report = go();
     assert_eq!((report.changed, report.sent_bytes), (1, 0), "{report:?}");
     let head = hub.head(&repo("plain"), "main").unwrap();
     let entries = hub.tree(&head.repo, &head.commit, "", true).unwrap();
-    pull(&hub, &head, &entries, &copy, &PullOptions::default(), &Progress::default()).unwrap();
+    pull(
+        &hub,
+        &head,
+        &entries,
+        &copy,
+        &PullOptions::default(),
+        &Progress::default(),
+    )
+    .unwrap();
     for name in ["a.bin", "b.txt", "c.bin"] {
-        assert!(fs::read(here.join(name)).unwrap() == fs::read(copy.join(name)).unwrap(), "{name}");
+        assert!(
+            fs::read(here.join(name)).unwrap() == fs::read(copy.join(name)).unwrap(),
+            "{name}"
+        );
     }
     // What came over the chunk store can be had without it.
     let other = HubClient::new(&server.endpoint(), Some(server.token.clone()), options()).unwrap();
     fs::write(here.join("d.bin"), noise(1 << 20, 2)).unwrap();
     let local = scan(&here).unwrap();
     let remote = by_path(other.tree(&repo("plain"), "main", "", true).unwrap());
-    push(&other, &repo("plain"), &local, &remote, &PushOptions::default(), &Arc::default()).unwrap();
+    push(
+        &other,
+        &repo("plain"),
+        &local,
+        &remote,
+        &PushOptions::default(),
+        &Arc::default(),
+    )
+    .unwrap();
     let head = hub.head(&repo("plain"), "main").unwrap();
     let entries = hub.tree(&head.repo, &head.commit, "", true).unwrap();
-    assert!(entries.iter().any(|entry| entry.path == "d.bin" && entry.xet.is_some()));
-    pull(&hub, &head, &entries, &copy, &PullOptions::default(), &Progress::default()).unwrap();
+    assert!(
+        entries
+            .iter()
+            .any(|entry| entry.path == "d.bin" && entry.xet.is_some())
+    );
+    pull(
+        &hub,
+        &head,
+        &entries,
+        &copy,
+        &PullOptions::default(),
+        &Progress::default(),
+    )
+    .unwrap();
     assert!(fs::read(here.join("d.bin")).unwrap() == fs::read(copy.join("d.bin")).unwrap());
 }
 
@@ -277,7 +387,11 @@ fn a_push_that_was_cut_off_sends_the_rest_when_it_is_run_again() {
     let server = Server::start();
     let folder = tempfile::tempdir().unwrap();
     for number in 0..2 {
-        fs::write(folder.path().join(format!("{number}.bin")), noise(70 << 20, number)).unwrap();
+        fs::write(
+            folder.path().join(format!("{number}.bin")),
+            noise(70 << 20, number),
+        )
+        .unwrap();
     }
     let (endpoint, left) = cutting(&server.endpoint(), 100 << 20);
     let local = scan(folder.path()).unwrap();

@@ -185,7 +185,10 @@ impl HubClient {
         let at = format!("{}/commit/{}", repo.api(), segment(branch));
         let answer: CommitAnswer = self.json(&place, &at, ask)?;
         match is_commit(&answer.commit_oid) {
-            true => Ok(Committed { commit: answer.commit_oid, url: answer.commit_url }),
+            true => Ok(Committed {
+                commit: answer.commit_oid,
+                url: answer.commit_url,
+            }),
             false => Err(ClientError::protocol(&place, "it names no commit")),
         }
     }
@@ -193,14 +196,22 @@ impl HubClient {
 
 /// A hub may answer in another order than it was asked.
 fn in_order(place: &str, files: &[Candidate], wishes: &[Wish]) -> ClientResult<Vec<Mode>> {
-    let by_path: std::collections::HashMap<&str, &Wish> =
-        wishes.iter().map(|wish| (wish.path.as_str(), wish)).collect();
+    let by_path: std::collections::HashMap<&str, &Wish> = wishes
+        .iter()
+        .map(|wish| (wish.path.as_str(), wish))
+        .collect();
     let mode = |file: &Candidate| match by_path.get(file.path.as_str()) {
-        Some(Wish { should_ignore: true, .. }) => Ok(Mode::Ignored),
+        Some(Wish {
+            should_ignore: true,
+            ..
+        }) => Ok(Mode::Ignored),
         // What is empty has no place in a chunk store.
         Some(wish) if wish.upload_mode == "lfs" && file.size > 0 => Ok(Mode::Large),
         Some(_) => Ok(Mode::Inline),
-        None => Err(ClientError::protocol(place, format!("it says nothing of {:?}", file.path))),
+        None => Err(ClientError::protocol(
+            place,
+            format!("it says nothing of {:?}", file.path),
+        )),
     };
     files.iter().map(mode).collect()
 }
@@ -211,7 +222,10 @@ mod tests {
 
     #[test]
     fn lines_of_a_commit_are_json_whatever_the_path() {
-        let change = Change::File { path: "a\"b\n".into(), content: b"\xff\0".to_vec() };
+        let change = Change::File {
+            path: "a\"b\n".into(),
+            content: b"\xff\0".to_vec(),
+        };
         let line = change.line();
         assert!(!line.contains('\n'));
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -221,11 +235,22 @@ mod tests {
 
     #[test]
     fn answers_are_put_in_order_and_empty_files_stay_small() {
-        let file = |path: &str, size| Candidate { path: path.into(), size, sample: Vec::new() };
-        let wish = |path: &str, ignore| Wish { path: path.into(), upload_mode: "lfs".into(), should_ignore: ignore };
+        let file = |path: &str, size| Candidate {
+            path: path.into(),
+            size,
+            sample: Vec::new(),
+        };
+        let wish = |path: &str, ignore| Wish {
+            path: path.into(),
+            upload_mode: "lfs".into(),
+            should_ignore: ignore,
+        };
         let wishes = [wish("c", true), wish("b", false), wish("a", false)];
         let files = [file("a", 1), file("b", 0), file("c", 1)];
-        assert_eq!(in_order("x", &files, &wishes).unwrap(), [Mode::Large, Mode::Inline, Mode::Ignored]);
+        assert_eq!(
+            in_order("x", &files, &wishes).unwrap(),
+            [Mode::Large, Mode::Inline, Mode::Ignored]
+        );
         assert!(in_order("x", &[file("d", 1)], &wishes).is_err());
     }
 }

@@ -33,7 +33,9 @@ pub fn compare(
     remote: &BTreeMap<String, Entry>,
     threads: usize,
 ) -> ClientResult<Vec<(String, Difference)>> {
-    let differs = for_each("hub-compare", threads, local, |file| differs(file, remote.get(&file.path)))?;
+    let differs = for_each("hub-compare", threads, local, |file| {
+        differs(file, remote.get(&file.path))
+    })?;
     let here: HashSet<&str> = local.iter().map(|file| file.path.as_str()).collect();
     let mut all: Vec<(String, Difference)> = local
         .iter()
@@ -47,13 +49,16 @@ pub fn compare(
 }
 
 fn differs(file: &LocalFile, entry: Option<&Entry>) -> ClientResult<Option<Difference>> {
-    let Some(entry) = entry else { return Ok(Some(Difference::OnlyHere)) };
+    let Some(entry) = entry else {
+        return Ok(Some(Difference::OnlyHere));
+    };
     if file.size != entry.size {
         return Ok(Some(Difference::Content));
     }
     // Links are followed, as when the folder is pushed.
     let place = std::fs::canonicalize(&file.place);
-    let place = place.map_err(|e| super::ClientError::io(format!("read {}", file.place.display()), e))?;
+    let place =
+        place.map_err(|e| super::ClientError::io(format!("read {}", file.place.display()), e))?;
     let is_same = is_content(&place, &entry.content, entry.size)?;
     Ok((!is_same).then_some(Difference::Content))
 }

@@ -86,16 +86,25 @@ impl HubClient {
             match answer.error.as_deref() {
                 Some("authorization_pending") => {}
                 Some("slow_down") => rest += Duration::from_secs(5),
-                Some("access_denied") => return Err(ClientError::Usage("the login was denied on the page".into())),
+                Some("access_denied") => {
+                    return Err(ClientError::Usage(
+                        "the login was denied on the page".into(),
+                    ));
+                }
                 Some("expired_token") => break,
                 other => {
                     let words = other.unwrap_or("it says neither token nor error");
-                    return Err(ClientError::protocol(&place, words.chars().take(200).collect::<String>()));
+                    return Err(ClientError::protocol(
+                        &place,
+                        words.chars().take(200).collect::<String>(),
+                    ));
                 }
             }
             std::thread::sleep(rest);
         }
-        Err(ClientError::Usage("nobody confirmed the login in time; run the same command again".into()))
+        Err(ClientError::Usage(
+            "nobody confirmed the login in time; run the same command again".into(),
+        ))
     }
 }
 

@@ -68,7 +68,12 @@ impl Digester {
 pub(crate) fn is_content(path: &Path, content: &Content, size: u64) -> ClientResult<bool> {
     let known = match std::fs::symlink_metadata(path) {
         Ok(known) => known,
-        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+        Err(e)
+            if matches!(
+                e.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
             return Ok(false);
         }
         Err(e) => return Err(ClientError::io(format!("look at {}", path.display()), e)),
@@ -76,7 +81,8 @@ pub(crate) fn is_content(path: &Path, content: &Content, size: u64) -> ClientRes
     if !known.is_file() || known.len() != size {
         return Ok(false);
     }
-    let mut file = File::open(path).map_err(|e| ClientError::io(format!("read {}", path.display()), e))?;
+    let mut file =
+        File::open(path).map_err(|e| ClientError::io(format!("read {}", path.display()), e))?;
     let mut digester = Digester::like(content, size);
     digester.read(path, &mut file)?;
     Ok(digester.finish() == *content)
@@ -84,10 +90,12 @@ pub(crate) fn is_content(path: &Path, content: &Content, size: u64) -> ClientRes
 
 /// Lower-case hex digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]
@@ -99,7 +107,10 @@ mod tests {
         let mut git = Digester::git(6);
         git.update(b"hello\n");
         // `printf 'hello\n' | git hash-object --stdin`
-        assert_eq!(git.finish().digits(), "ce013625030ba8dba906f756967f9e9ca394464a");
+        assert_eq!(
+            git.finish().digits(),
+            "ce013625030ba8dba906f756967f9e9ca394464a"
+        );
         let mut sha = Digester::Sha256(Sha256::new());
         sha.update(b"abc");
         assert_eq!(

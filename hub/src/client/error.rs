@@ -56,7 +56,9 @@ pub enum ClientError {
         found: Hash,
     },
     /// A file is not what the repository says that it is.
-    #[error("{path} arrived with another content than the repository states ({expected}); run the same command again, and tell the hub's administrator if it stays so")]
+    #[error(
+        "{path} arrived with another content than the repository states ({expected}); run the same command again, and tell the hub's administrator if it stays so"
+    )]
     Differs {
         /// In the repository.
         path: String,
@@ -64,7 +66,10 @@ pub enum ClientError {
         expected: String,
     },
     /// Files changed while they were being read.
-    #[error("{} changed while being pushed, and nothing of it was committed; run the same command again when nobody writes to it", listed(paths))]
+    #[error(
+        "{} changed while being pushed, and nothing of it was committed; run the same command again when nobody writes to it",
+        listed(paths)
+    )]
     Changed {
         /// In the folder.
         paths: Vec<String>,

@@ -45,7 +45,12 @@ impl HubClient {
             hub: self,
             entry,
             place: format!("fetching {} of {repo} from {}", entry.path, self.endpoint()),
-            url: self.address(&format!("{}/resolve/{}/{}", repo.web(), segment(revision), path(&entry.path))),
+            url: self.address(&format!(
+                "{}/resolve/{}/{}",
+                repo.web(),
+                segment(revision),
+                path(&entry.path)
+            )),
             part,
             progress,
         };
@@ -69,7 +74,10 @@ impl HubClient {
 
 impl Job<'_> {
     fn io(&self, error: std::io::Error) -> ClientError {
-        ClientError::io(format!("write {} for {}", self.part.display(), self.entry.path), error)
+        ClientError::io(
+            format!("write {} for {}", self.part.display(), self.entry.path),
+            error,
+        )
     }
 
     fn open(&self) -> ClientResult<File> {
@@ -115,7 +123,9 @@ impl Job<'_> {
         let response = self.hub.send(&self.place, &self.url, &ask)?;
         match response.status() {
             StatusCode::OK => Ok(response),
-            StatusCode::PARTIAL_CONTENT if starts_at(response.headers()) == Some(have) => Ok(response),
+            StatusCode::PARTIAL_CONTENT if starts_at(response.headers()) == Some(have) => {
+                Ok(response)
+            }
             StatusCode::PARTIAL_CONTENT => {
                 Err(ClientError::protocol(&self.place, "not the part that was asked for").into())
             }
@@ -134,9 +144,12 @@ impl Job<'_> {
         let mut piece = vec![0; PIECE_BYTES];
         let mut missing = expected;
         while missing > 0 {
-            let room = piece.len().min(usize::try_from(missing).unwrap_or(usize::MAX));
+            let room = piece
+                .len()
+                .min(usize::try_from(missing).unwrap_or(usize::MAX));
             let read = body.read(piece.get_mut(..room).unwrap_or_default());
-            let read = read.map_err(|e| broken(&self.place, format!("the answer broke off ({e})")))?;
+            let read =
+                read.map_err(|e| broken(&self.place, format!("the answer broke off ({e})")))?;
             if read == 0 {
                 return Err(broken(&self.place, "the answer ended early".into()));
             }
@@ -151,7 +164,10 @@ impl Job<'_> {
         let rest = body.read(piece.get_mut(..1).unwrap_or_default());
         match rest {
             Ok(0) => Ok(()),
-            _ => Err(ClientError::protocol(&self.place, "it is longer than the repository states").into()),
+            _ => Err(
+                ClientError::protocol(&self.place, "it is longer than the repository states")
+                    .into(),
+            ),
         }
     }
 }

@@ -51,7 +51,8 @@ impl LocalFile {
     /// Whether the open file is still as it was.
     pub(crate) fn is_same(&self, file: &File, stamp: Stamp) -> ClientResult<bool> {
         let known = file.metadata();
-        let known = known.map_err(|e| ClientError::io(format!("read {}", self.place.display()), e))?;
+        let known =
+            known.map_err(|e| ClientError::io(format!("read {}", self.place.display()), e))?;
         Ok(Stamp::of(&known) == stamp)
     }
 
@@ -72,11 +73,16 @@ impl LocalFile {
 /// If it is no folder, cannot be read, or holds what no repository can.
 pub fn scan(folder: &Path) -> ClientResult<Vec<LocalFile>> {
     let known = fs::metadata(folder).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => ClientError::Usage(format!("there is no folder {}", folder.display())),
+        std::io::ErrorKind::NotFound => {
+            ClientError::Usage(format!("there is no folder {}", folder.display()))
+        }
         _ => ClientError::io(format!("look at {}", folder.display()), e),
     })?;
     if !known.is_dir() {
-        return Err(ClientError::Usage(format!("{} is no folder", folder.display())));
+        return Err(ClientError::Usage(format!(
+            "{} is no folder",
+            folder.display()
+        )));
     }
     let mut files = Vec::new();
     walk(folder, "", 0, &mut files)?;
@@ -87,19 +93,29 @@ pub fn scan(folder: &Path) -> ClientResult<Vec<LocalFile>> {
 fn walk(folder: &Path, above: &str, depth: usize, files: &mut Vec<LocalFile>) -> ClientResult<()> {
     let io = |e| ClientError::io(format!("list {}", folder.display()), e);
     if depth > DEPTH_LIMIT {
-        return Err(ClientError::Usage(format!("{} is too deep", folder.display())));
+        return Err(ClientError::Usage(format!(
+            "{} is too deep",
+            folder.display()
+        )));
     }
     for found in fs::read_dir(folder).map_err(io)? {
         let found = found.map_err(io)?;
         let place = found.path();
         let name = found.file_name();
         let Some(name) = name.to_str() else {
-            return Err(ClientError::Usage(format!("{} has no name in UTF-8; rename it", place.display())));
+            return Err(ClientError::Usage(format!(
+                "{} has no name in UTF-8; rename it",
+                place.display()
+            )));
         };
         if LEFT_OUT.contains(&name) {
             continue;
         }
-        let path = if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") };
+        let path = if above.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{above}/{name}")
+        };
         // Of what a link leads to.
         let known = fs::metadata(&place)
             .map_err(|e| ClientError::io(format!("look at {}", place.display()), e))?;
@@ -114,11 +130,21 @@ fn walk(folder: &Path, above: &str, depth: usize, files: &mut Vec<LocalFile>) ->
             walk(&place, &path, depth + 1, files)?;
         } else if known.is_file() {
             if let Some(problem) = crate::paths::problem(&path) {
-                return Err(ClientError::Usage(format!("{}: the path {problem}; rename it", place.display())));
+                return Err(ClientError::Usage(format!(
+                    "{}: the path {problem}; rename it",
+                    place.display()
+                )));
             }
-            files.push(LocalFile { path, size: known.len(), place });
+            files.push(LocalFile {
+                path,
+                size: known.len(),
+                place,
+            });
         } else {
-            return Err(ClientError::Usage(format!("{} is neither file nor folder", place.display())));
+            return Err(ClientError::Usage(format!(
+                "{} is neither file nor folder",
+                place.display()
+            )));
         }
     }
     Ok(())
@@ -130,7 +156,9 @@ pub fn guess_kind(files: &[LocalFile]) -> Option<Kind> {
     if has("meta/info.json") {
         return Some(Kind::Dataset);
     }
-    let is_model = ["config.json", "policy.toml", "robot.toml"].into_iter().any(has);
+    let is_model = ["config.json", "policy.toml", "robot.toml"]
+        .into_iter()
+        .any(has);
     is_model.then_some(Kind::Model)
 }
 
@@ -140,8 +168,15 @@ mod tests {
 
     #[test]
     fn a_folder_is_what_its_files_say() {
-        let file = |path: &str| LocalFile { path: path.into(), place: PathBuf::new(), size: 1 };
-        assert_eq!(guess_kind(&[file("meta/info.json"), file("config.json")]), Some(Kind::Dataset));
+        let file = |path: &str| LocalFile {
+            path: path.into(),
+            place: PathBuf::new(),
+            size: 1,
+        };
+        assert_eq!(
+            guess_kind(&[file("meta/info.json"), file("config.json")]),
+            Some(Kind::Dataset)
+        );
         assert_eq!(guess_kind(&[file("policy.toml")]), Some(Kind::Model));
         assert_eq!(guess_kind(&[file("sub/config.json")]), None);
     }
@@ -156,7 +191,11 @@ mod tests {
             fs::write(place, path).unwrap();
         }
         std::os::unix::fs::symlink(folder.path().join("a"), folder.path().join("link")).unwrap();
-        let paths: Vec<String> = scan(folder.path()).unwrap().into_iter().map(|file| file.path).collect();
+        let paths: Vec<String> = scan(folder.path())
+            .unwrap()
+            .into_iter()
+            .map(|file| file.path)
+            .collect();
         assert_eq!(paths, [".gitattributes", "a", "d/b", "link"]);
         std::os::unix::fs::symlink("/etc", folder.path().join("etc")).unwrap();
         assert!(scan(folder.path()).is_err());

@@ -111,7 +111,10 @@ impl Ask<'_> {
         if let Some((first, last)) = self.range {
             request = request.header(header::RANGE, format!("bytes={first}-{last}"));
         }
-        let has_own = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        let has_own = self
+            .headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         if let Some(token) = self.token.filter(|_| !has_own) {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
@@ -192,7 +195,9 @@ impl Http {
         let slowest = |bytes: u64| {
             Some(3 * self.options.patience + Duration::from_secs(bytes / SLOWEST_BYTES_S))
         };
-        let expected = ask.range.map_or(0, |(first, last)| last.saturating_sub(first));
+        let expected = ask
+            .range
+            .map_or(0, |(first, last)| last.saturating_sub(first));
         let mut config = self.agent.configure_request(request?);
         config = config.timeout_send_body(slowest(sent_bytes));
         config = config.timeout_recv_body(slowest(expected));

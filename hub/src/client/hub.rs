@@ -23,7 +23,9 @@ pub struct HubClient {
 
 impl std::fmt::Debug for HubClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HubClient").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("HubClient")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -99,7 +101,12 @@ impl HubClient {
     }
 
     /// Asks for JSON, `path` beginning with a slash. Passing failures are tried again.
-    pub(crate) fn json<T: DeserializeOwned>(&self, place: &str, path: &str, ask: Ask<'_>) -> ClientResult<T> {
+    pub(crate) fn json<T: DeserializeOwned>(
+        &self,
+        place: &str,
+        path: &str,
+        ask: Ask<'_>,
+    ) -> ClientResult<T> {
         self.call(place, path, ask, |response| {
             let mut body = Vec::new();
             Http::read(place, response, ANSWER_LIMIT_BYTES, &mut body)?;
@@ -134,19 +141,36 @@ impl HubClient {
     }
 
     /// Asks once and follows redirects. The token is for the hub's own address only.
-    pub(crate) fn send(&self, place: &str, url: &str, ask: &Ask<'_>) -> Result<Response<Body>, Fault> {
+    pub(crate) fn send(
+        &self,
+        place: &str,
+        url: &str,
+        ask: &Ask<'_>,
+    ) -> Result<Response<Body>, Fault> {
         let mut url = url.to_owned();
         for _ in 0..REDIRECTS {
             let token = self.token.as_deref().filter(|_| self.is_own(&url));
-            let response = self.http.ask(place, &Ask { url: &url, token, ..*ask })?;
+            let response = self.http.ask(
+                place,
+                &Ask {
+                    url: &url,
+                    token,
+                    ..*ask
+                },
+            )?;
             let keeps_body = matches!(response.status().as_u16(), 307 | 308);
             let is_get = ask.body.is_none() && ask.file.is_none() && ask.method.is_none();
-            let is_redirect = keeps_body || is_get && matches!(response.status().as_u16(), 301..=303);
-            let target = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
+            let is_redirect =
+                keeps_body || is_get && matches!(response.status().as_u16(), 301..=303);
+            let target = response
+                .headers()
+                .get(header::LOCATION)
+                .and_then(|to| to.to_str().ok());
             match (is_redirect, target) {
                 (true, Some(target)) => {
-                    url = resolve(&url, target)
-                        .ok_or_else(|| ClientError::protocol(place, format!("it leads to {target:?}")))?;
+                    url = resolve(&url, target).ok_or_else(|| {
+                        ClientError::protocol(place, format!("it leads to {target:?}"))
+                    })?;
                 }
                 _ => return Ok(response),
             }
@@ -157,7 +181,9 @@ impl HubClient {
     /// Whether an address is the hub's own, by scheme, host and port.
     fn is_own(&self, url: &str) -> bool {
         match (url.parse::<Uri>(), self.endpoint.parse::<Uri>()) {
-            (Ok(url), Ok(own)) => url.scheme() == own.scheme() && url.authority() == own.authority(),
+            (Ok(url), Ok(own)) => {
+                url.scheme() == own.scheme() && url.authority() == own.authority()
+            }
             _ => false,
         }
     }
@@ -165,8 +191,9 @@ impl HubClient {
 
 /// JSON of a stranger.
 pub(crate) fn parse<T: DeserializeOwned>(place: &str, body: &[u8]) -> Result<T, Fault> {
-    serde_json::from_slice(body)
-        .map_err(|e| ClientError::protocol(place, format!("the answer is not understood ({e})")).into())
+    serde_json::from_slice(body).map_err(|e| {
+        ClientError::protocol(place, format!("the answer is not understood ({e})")).into()
+    })
 }
 
 /// Whether the answer means that a hub does not have a route.
@@ -180,8 +207,13 @@ pub(crate) fn check_endpoint(text: &str) -> ClientResult<String> {
     let uri = text.parse::<Uri>().ok();
     let is_fine = uri.is_some_and(|uri| {
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-        is_http && uri.host().is_some_and(|host| !host.is_empty()) && uri.query().is_none() && !has_user
+        let has_user = uri
+            .authority()
+            .is_some_and(|authority| authority.as_str().contains('@'));
+        is_http
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && uri.query().is_none()
+            && !has_user
     });
     match is_fine {
         true => Ok(text.to_owned()),
@@ -254,15 +286,28 @@ mod tests {
     fn the_next_page_is_found_among_links() {
         let link = "<http://h/a?cursor=1>; rel=\"prev\", <http://h/a?cursor=3>; rel=\"next\"";
         assert_eq!(next_page(link).as_deref(), Some("http://h/a?cursor=3"));
-        assert_eq!(next_page("<http://h>; rel=next").as_deref(), Some("http://h"));
+        assert_eq!(
+            next_page("<http://h>; rel=next").as_deref(),
+            Some("http://h")
+        );
         assert_eq!(next_page("<http://h>; rel=\"xet-auth\""), None);
     }
 
     #[test]
     fn the_token_is_for_the_hub_alone() {
-        let hub = HubClient::new("http://hub:8010/", Some("hf_x".into()), HttpOptions::default()).unwrap();
+        let hub = HubClient::new(
+            "http://hub:8010/",
+            Some("hf_x".into()),
+            HttpOptions::default(),
+        )
+        .unwrap();
         assert!(hub.is_own("http://hub:8010/api"));
-        for other in ["http://hub:8011/api", "https://hub:8010/api", "http://hub:8010.evil/api", "http://x@hub:8010/"] {
+        for other in [
+            "http://hub:8011/api",
+            "https://hub:8010/api",
+            "http://hub:8010.evil/api",
+            "http://x@hub:8010/",
+        ] {
             assert!(!hub.is_own(other), "{other}");
         }
         assert!(!format!("{hub:?}").contains("hf_x"));
@@ -271,7 +316,14 @@ mod tests {
     #[test]
     fn only_addresses_are_endpoints() {
         assert_eq!(check_endpoint(" http://a:1/ ").unwrap(), "http://a:1");
-        for wrong in ["", "a:1", "ftp://a", "http://", "http://u:p@a", "http://a?x"] {
+        for wrong in [
+            "",
+            "a:1",
+            "ftp://a",
+            "http://",
+            "http://u:p@a",
+            "http://a?x",
+        ] {
             assert!(check_endpoint(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -56,14 +56,22 @@ impl HubClient {
     ///
     /// # Errors
     /// If the hub refuses it, or it is not what its digest says.
-    pub(crate) fn put_lfs(&self, repo: &RepoId, file: &LfsFile<'_>, content: &File) -> ClientResult<bool> {
+    pub(crate) fn put_lfs(
+        &self,
+        repo: &RepoId,
+        file: &LfsFile<'_>,
+        content: &File,
+    ) -> ClientResult<bool> {
         let place = format!("uploading {} to {repo} on {}", file.path, self.endpoint());
         let body = json!({
             "operation": "upload", "transfers": ["basic"], "hash_algo": "sha256",
             "objects": [{"oid": file.sha256, "size": file.size}],
         });
         let body = body.to_string();
-        let accept = [("accept".to_owned(), "application/vnd.git-lfs+json".to_owned())];
+        let accept = [(
+            "accept".to_owned(),
+            "application/vnd.git-lfs+json".to_owned(),
+        )];
         let ask = Ask {
             body: Some(body.as_bytes()),
             content_type: Some("application/vnd.git-lfs+json"),
@@ -72,13 +80,24 @@ impl HubClient {
         };
         let batch = format!("{}.git/info/lfs/objects/batch", repo.web());
         let answer: Batch = self.json(&place, &batch, ask)?;
-        let object = answer.objects.into_iter().find(|object| object.oid == file.sha256);
-        let object = object.ok_or_else(|| ClientError::protocol(&place, "it says nothing of the file"))?;
+        let object = answer
+            .objects
+            .into_iter()
+            .find(|object| object.oid == file.sha256);
+        let object =
+            object.ok_or_else(|| ClientError::protocol(&place, "it says nothing of the file"))?;
         if let Some(Problem { code, message }) = object.error {
-            return Err(ClientError::Refused { place, status: code, code: String::new(), words: message });
+            return Err(ClientError::Refused {
+                place,
+                status: code,
+                code: String::new(),
+                words: message,
+            });
         }
         let actions = object.actions.unwrap_or_default();
-        let Some(upload) = actions.upload else { return Ok(false) };
+        let Some(upload) = actions.upload else {
+            return Ok(false);
+        };
         self.send_lfs(&place, &upload, file, content)?;
         if let Some(verify) = &actions.verify {
             self.verify_lfs(&place, verify, file)?;
@@ -87,7 +106,13 @@ impl HubClient {
     }
 
     /// The address carries what opens it; the hub's token is not sent along.
-    fn send_lfs(&self, place: &str, upload: &Action, file: &LfsFile<'_>, content: &File) -> ClientResult<()> {
+    fn send_lfs(
+        &self,
+        place: &str,
+        upload: &Action,
+        file: &LfsFile<'_>,
+        content: &File,
+    ) -> ClientResult<()> {
         let headers: Vec<(String, String)> = upload.header.clone().into_iter().collect();
         let ask = Ask {
             url: &upload.href,

@@ -6,7 +6,11 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What may stand in a segment of an address as it is.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 /// The same for a path, whose slashes stay.
 const PATH: &AsciiSet = &SEGMENT.remove(b'/');
 
@@ -74,7 +78,9 @@ impl FromStr for Kind {
 
     fn from_str(text: &str) -> ClientResult<Self> {
         let named = |kind: &Self| {
-            text == kind.singular() || text == kind.plural() || text == "policy" && *kind == Self::Model
+            text == kind.singular()
+                || text == kind.plural()
+                || text == "policy" && *kind == Self::Model
         };
         Self::ALL.into_iter().find(named).ok_or_else(|| {
             ClientError::Usage(format!(
@@ -114,7 +120,9 @@ impl FromStr for RepoName {
 
     /// `org/name`, `datasets/org/name`, and both after `hub://` or `hf://`.
     fn from_str(text: &str) -> ClientResult<Self> {
-        let bare = text.strip_prefix("hub://").or_else(|| text.strip_prefix("hf://"));
+        let bare = text
+            .strip_prefix("hub://")
+            .or_else(|| text.strip_prefix("hf://"));
         let bare = bare.unwrap_or(text).trim_end_matches('/');
         let wrong = || {
             let shown: String = text.chars().take(200).collect();
@@ -123,7 +131,9 @@ impl FromStr for RepoName {
             ))
         };
         let (kind, rest) = match bare.split_once('/') {
-            Some((first, rest)) if rest.contains('/') => (Some(first.parse().map_err(|_| wrong())?), rest),
+            Some((first, rest)) if rest.contains('/') => {
+                (Some(first.parse().map_err(|_| wrong())?), rest)
+            }
             _ => (None, bare),
         };
         let (namespace, name) = rest.split_once('/').ok_or_else(wrong)?;
@@ -195,7 +205,19 @@ mod tests {
             let name: RepoName = text.parse().unwrap();
             assert_eq!((name.kind, name.full().as_str()), (kind, full), "{text}");
         }
-        for wrong in ["", "a", "a/", "/b", "a/b/c", "a/b c", "a/../b", "a/b.git", "-a/b", "http://a/b", "a//b"] {
+        for wrong in [
+            "",
+            "a",
+            "a/",
+            "/b",
+            "a/b/c",
+            "a/b c",
+            "a/../b",
+            "a/b.git",
+            "-a/b",
+            "http://a/b",
+            "a//b",
+        ] {
             assert!(wrong.parse::<RepoName>().is_err(), "{wrong:?}");
         }
         assert_eq!("policy".parse::<Kind>().unwrap(), Kind::Model);

@@ -22,7 +22,9 @@ pub(crate) fn for_each<I: Sync, T: Send>(
     let run = || {
         while !failed.load(Ordering::Relaxed) {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(number) else { return };
+            let Some(item) = items.get(number) else {
+                return;
+            };
             match work(item) {
                 Ok(done) => lock(&results).push((number, done)),
                 Err(error) => {

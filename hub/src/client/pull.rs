@@ -69,11 +69,17 @@ pub fn pull(
         entry.check()?;
         // The client's own place in the folder.
         if entry.path == PARTS || entry.path.starts_with(".cache/sinew/") {
-            return Err(ClientError::protocol(&entry.path, "a repository may not hold the client's own files"));
+            return Err(ClientError::protocol(
+                &entry.path,
+                "a repository may not hold the client's own files",
+            ));
         }
     }
     let total: u64 = files.iter().map(|entry| entry.size).sum();
-    Progress::add(&progress.total_bytes, usize::try_from(total).unwrap_or(usize::MAX));
+    Progress::add(
+        &progress.total_bytes,
+        usize::try_from(total).unwrap_or(usize::MAX),
+    );
     Progress::add(&progress.total_files, files.len());
     let mut work = Pull {
         hub,
@@ -85,12 +91,17 @@ pub fn pull(
     };
     make_folder(folder)?;
     let missing = work.missing(&files, options.connections)?;
-    if missing.iter().any(|entry| entry.xet.is_some() && entry.size > 0) {
+    if missing
+        .iter()
+        .any(|entry| entry.xet.is_some() && entry.size > 0)
+    {
         work.cas = work.open_store()?;
     }
     make_folder(&work.parts)?;
-    let (large, small): (Vec<&Entry>, Vec<&Entry>) =
-        missing.iter().copied().partition(|entry| entry.size > LARGE_BYTES);
+    let (large, small): (Vec<&Entry>, Vec<&Entry>) = missing
+        .iter()
+        .copied()
+        .partition(|entry| entry.size > LARGE_BYTES);
     let one_by_one = |entry: &&Entry| work.fetch(entry, 6);
     let together = |entry: &&Entry| work.fetch(entry, 1);
     for_each("hub-pull", options.connections, &small, together)?;
@@ -149,7 +160,13 @@ impl<'a> Pull<'a> {
             (Some(name), Some(cas)) if entry.size > 0 => {
                 self.fetch_chunks(cas, name, entry, &part, connections)?;
             }
-            _ => self.hub.fetch(&self.head.repo, &self.head.commit, entry, &part, self.progress)?,
+            _ => self.hub.fetch(
+                &self.head.repo,
+                &self.head.commit,
+                entry,
+                &part,
+                self.progress,
+            )?,
         }
         let moved = fs::rename(&part, &place);
         moved.map_err(|e| ClientError::io(format!("write {}", place.display()), e))?;
@@ -171,7 +188,8 @@ impl<'a> Pull<'a> {
             part: Some(part.to_owned()),
         };
         download(cas, name, entry.size, &whole, &options, self.progress)?;
-        fs::rename(&whole, part).map_err(|e| ClientError::io(format!("write {}", part.display()), e))
+        fs::rename(&whole, part)
+            .map_err(|e| ClientError::io(format!("write {}", part.display()), e))
     }
 
     /// Named by place and content: what was begun of something else is never gone on with.
@@ -190,7 +208,10 @@ impl<'a> Pull<'a> {
     fn tidy(&self) {
         let left = fs::read_dir(&self.parts).into_iter().flatten().flatten();
         for file in left.map(|found| found.path()) {
-            if file.extension().is_some_and(|ending| ending == "part" || ending == "whole") {
+            if file
+                .extension()
+                .is_some_and(|ending| ending == "part" || ending == "whole")
+            {
                 let _ = fs::remove_file(file);
             }
         }
@@ -201,5 +222,6 @@ impl<'a> Pull<'a> {
 }
 
 fn make_folder(folder: &Path) -> ClientResult<()> {
-    fs::create_dir_all(folder).map_err(|e| ClientError::io(format!("make the folder {}", folder.display()), e))
+    fs::create_dir_all(folder)
+        .map_err(|e| ClientError::io(format!("make the folder {}", folder.display()), e))
 }

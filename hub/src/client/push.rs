@@ -99,29 +99,51 @@ pub fn push(
     options: &PushOptions,
     progress: &Arc<Progress>,
 ) -> ClientResult<PushReport> {
-    let work = Push { hub, repo, options, progress };
+    let work = Push {
+        hub,
+        repo,
+        options,
+        progress,
+    };
     let differences = compare(local, remote, options.threads)?;
-    let by_path: HashMap<&str, &LocalFile> = local.iter().map(|file| (file.path.as_str(), file)).collect();
+    let by_path: HashMap<&str, &LocalFile> = local
+        .iter()
+        .map(|file| (file.path.as_str(), file))
+        .collect();
     let mut changed: Vec<&LocalFile> = differences
         .iter()
         .filter(|(_, difference)| *difference != Difference::OnlyThere)
         .filter_map(|(path, _)| by_path.get(path.as_str()).copied())
         .collect();
     // What describes a data set comes last: whoever finds it finds the rest as well.
-    changed.sort_by_key(|file| (file.path == "meta/info.json", file.path.starts_with("meta/")));
+    changed.sort_by_key(|file| {
+        (
+            file.path == "meta/info.json",
+            file.path.starts_with("meta/"),
+        )
+    });
     let gone = differences.iter().filter(|(path, difference)| {
         *difference == Difference::OnlyThere && options.deletes && path != ".gitattributes"
     });
     let gone: Vec<String> = gone.map(|(path, _)| path.clone()).collect();
     let modes = work.modes(local, &changed)?;
     let ignored = modes.iter().filter(|mode| **mode == Mode::Ignored).count();
-    let wanted: Vec<(&LocalFile, Mode)> =
-        changed.into_iter().zip(modes).filter(|(_, mode)| *mode != Mode::Ignored).collect();
+    let wanted: Vec<(&LocalFile, Mode)> = changed
+        .into_iter()
+        .zip(modes)
+        .filter(|(_, mode)| *mode != Mode::Ignored)
+        .collect();
     let changed_bytes = wanted.iter().map(|(file, _)| file.size).sum();
-    Progress::add(&progress.total_bytes, usize::try_from(changed_bytes).unwrap_or(usize::MAX));
+    Progress::add(
+        &progress.total_bytes,
+        usize::try_from(changed_bytes).unwrap_or(usize::MAX),
+    );
     Progress::add(&progress.total_files, wanted.len());
-    let large: Vec<&LocalFile> =
-        wanted.iter().filter(|(_, mode)| *mode == Mode::Large).map(|(file, _)| *file).collect();
+    let large: Vec<&LocalFile> = wanted
+        .iter()
+        .filter(|(_, mode)| *mode == Mode::Large)
+        .map(|(file, _)| *file)
+        .collect();
     let (stored, sent_bytes) = work.store(&large)?;
     let commits = work.commit(&wanted, &stored, &gone)?;
     Ok(PushReport {
@@ -148,7 +170,12 @@ impl Push<'_> {
         let ignore = local.iter().find(|file| file.path == ".gitignore");
         let ignore = ignore.map(|file| file.beginning(1 << 20)).transpose()?;
         let ignore = ignore.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        self.hub.preupload(self.repo, &self.options.branch, &candidates, ignore.as_deref())
+        self.hub.preupload(
+            self.repo,
+            &self.options.branch,
+            &candidates,
+            ignore.as_deref(),
+        )
     }
 
     /// Uploads large files; what they are called, and the bytes that were sent.
@@ -170,15 +197,24 @@ impl Push<'_> {
         }
     }
 
-    fn store_chunks(&self, cas: Arc<Cas>, files: &[&LocalFile]) -> ClientResult<(HashMap<String, Stored>, u64)> {
+    fn store_chunks(
+        &self,
+        cas: Arc<Cas>,
+        files: &[&LocalFile],
+    ) -> ClientResult<(HashMap<String, Stored>, u64)> {
         let mut uploader = Uploader::new(cas, self.options.upload.clone(), self.progress.clone())?;
         let mut stored = HashMap::new();
         let mut changing = Vec::new();
         let mut checked_bytes = 0;
         for file in files {
-            match self.read_steadily(file, |content| uploader.add_sized(&file.path, file.size, content))? {
+            match self.read_steadily(file, |content| {
+                uploader.add_sized(&file.path, file.size, content)
+            })? {
                 Some(UploadedFile { sha256, size, .. }) => {
-                    let done = Stored { sha256: hex(&sha256), size };
+                    let done = Stored {
+                        sha256: hex(&sha256),
+                        size,
+                    };
                     stored.insert(file.path.clone(), done);
                 }
                 None => changing.push(file.path.clone()),
@@ -197,7 +233,11 @@ impl Push<'_> {
     /// For hubs without a chunk store.
     fn store_whole(&self, files: &[&LocalFile]) -> ClientResult<(HashMap<String, Stored>, u64)> {
         let done = for_each("hub-send", 4, files, |file| self.store_one(file))?;
-        let sent = done.iter().flatten().filter(|(_, is_new)| *is_new).map(|(stored, _)| stored.size);
+        let sent = done
+            .iter()
+            .flatten()
+            .filter(|(_, is_new)| *is_new)
+            .map(|(stored, _)| stored.size);
         let sent = sent.sum();
         let changing = files.iter().zip(&done).filter(|(_, done)| done.is_none());
         steady(changing.map(|(file, _)| file.path.clone()).collect())?;
@@ -227,7 +267,13 @@ impl Push<'_> {
         let size = usize::try_from(stamp.size).unwrap_or(usize::MAX);
         Progress::add(&self.progress.file_bytes, size);
         Progress::add(&self.progress.files, 1);
-        Ok(Some((Stored { sha256, size: stamp.size }, is_new)))
+        Ok(Some((
+            Stored {
+                sha256,
+                size: stamp.size,
+            },
+            is_new,
+        )))
     }
 
     /// Reads a file until it did not change meanwhile; `None` if it always did.
@@ -276,12 +322,19 @@ impl Push<'_> {
             if number > 0 {
                 message.parent = None;
             }
-            commits.push(self.hub.commit(self.repo, &self.options.branch, &message, &changes)?);
+            commits.push(
+                self.hub
+                    .commit(self.repo, &self.options.branch, &message, &changes)?,
+            );
         }
         Ok(commits)
     }
 
-    fn changes(&self, files: &[(&LocalFile, Mode)], stored: &HashMap<String, Stored>) -> ClientResult<Vec<Change>> {
+    fn changes(
+        &self,
+        files: &[(&LocalFile, Mode)],
+        stored: &HashMap<String, Stored>,
+    ) -> ClientResult<Vec<Change>> {
         let changes = for_each("hub-read", self.options.threads, files, |(file, mode)| {
             let path = file.path.clone();
             if let (Mode::Large, Some(stored)) = (mode, stored.get(&file.path)) {
@@ -294,12 +347,17 @@ impl Push<'_> {
                 read.map_err(|e| ClientError::io(format!("read {}", file.place.display()), e))?;
                 Ok(bytes)
             })?;
-            let Some(content) = content else { return Ok(None) };
+            let Some(content) = content else {
+                return Ok(None);
+            };
             Progress::add(&self.progress.file_bytes, content.len());
             Progress::add(&self.progress.files, 1);
             Ok(Some(Change::File { path, content }))
         })?;
-        let changing = files.iter().zip(&changes).filter(|(_, change)| change.is_none());
+        let changing = files
+            .iter()
+            .zip(&changes)
+            .filter(|(_, change)| change.is_none());
         steady(changing.map(|((file, _), _)| file.path.clone()).collect())?;
         Ok(changes.into_iter().flatten().collect())
     }
@@ -335,7 +393,11 @@ mod tests {
 
     #[test]
     fn no_commit_is_too_much() {
-        let file = |size| LocalFile { path: "a".into(), place: "a".into(), size };
+        let file = |size| LocalFile {
+            path: "a".into(),
+            place: "a".into(),
+            size,
+        };
         let small = file(10);
         let many: Vec<_> = (0..6000).map(|_| (&small, Mode::Inline)).collect();
         let sizes: Vec<usize> = batches(&many).iter().map(|batch| batch.len()).collect();

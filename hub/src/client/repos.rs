@@ -79,7 +79,10 @@ impl HubClient {
         let (namespace, name) = repo.name.split_once('/').unwrap_or_default();
         let body = json!({"name": name, "organization": namespace, "type": repo.kind.singular()});
         let body = body.to_string();
-        let ask = Ask { method: Some("DELETE"), ..json_ask(&body) };
+        let ask = Ask {
+            method: Some("DELETE"),
+            ..json_ask(&body)
+        };
         self.call(&place, "/api/repos/delete", ask, |_| Ok(()))
     }
 
@@ -94,7 +97,10 @@ impl HubClient {
         let info: Info = self.json(&place, &path, Ask::default())?;
         let commit = info.sha.filter(|sha| is_commit(sha));
         let commit = commit.ok_or_else(|| ClientError::protocol(&place, "it names no commit"))?;
-        Ok(RepoHead { repo: repo.clone(), commit })
+        Ok(RepoHead {
+            repo: repo.clone(),
+            commit,
+        })
     }
 
     /// Finds a repository whose kind may not have been said.
@@ -102,7 +108,10 @@ impl HubClient {
     /// # Errors
     /// If there is none, or one of each kind, or the hub cannot be asked.
     pub fn find(&self, name: &RepoName, revision: &str) -> ClientResult<RepoHead> {
-        let with_kind = |kind: Kind| RepoId { kind, name: name.full() };
+        let with_kind = |kind: Kind| RepoId {
+            kind,
+            name: name.full(),
+        };
         if let Some(kind) = name.kind {
             return self.head(&with_kind(kind), revision);
         }
@@ -115,8 +124,9 @@ impl HubClient {
                     missing.get_or_insert(error);
                 }
                 // A hub need not have every kind.
-                Err(ClientError::Refused { status: 404, code, .. })
-                    if code.is_empty() && kind == Kind::Space => {}
+                Err(ClientError::Refused {
+                    status: 404, code, ..
+                }) if code.is_empty() && kind == Kind::Space => {}
                 Err(error) => return Err(error),
             }
         }
@@ -151,19 +161,29 @@ impl HubClient {
     /// If the hub cannot be asked.
     pub fn list_repos(&self, kind: Kind, author: &str) -> ClientResult<Vec<RepoLine>> {
         let place = format!("listing {} on {}", kind.plural(), self.endpoint());
-        let path = format!("/api/{}?author={}&limit=1000", kind.plural(), segment(author));
+        let path = format!(
+            "/api/{}?author={}&limit=1000",
+            kind.plural(),
+            segment(author)
+        );
         self.pages(&place, &path)
     }
 
     /// All pages of a list.
-    pub(crate) fn pages<T: serde::de::DeserializeOwned>(&self, place: &str, path: &str) -> ClientResult<Vec<T>> {
+    pub(crate) fn pages<T: serde::de::DeserializeOwned>(
+        &self,
+        place: &str,
+        path: &str,
+    ) -> ClientResult<Vec<T>> {
         let mut all = Vec::new();
         let mut next = Some(path.to_owned());
         for _ in 0..PAGES_LIMIT {
             let Some(path) = next else { return Ok(all) };
             let (page, following) = self.call(place, &path, Ask::default(), |response| {
                 let links = response.headers().get_all(header::LINK).iter();
-                let following = links.filter_map(|link| next_page(link.to_str().ok()?)).next();
+                let following = links
+                    .filter_map(|link| next_page(link.to_str().ok()?))
+                    .next();
                 let mut body = Vec::new();
                 Http::read(place, response, PAGE_LIMIT_BYTES, &mut body)?;
                 let page: Vec<T> = parse(place, &body)?;

@@ -27,14 +27,22 @@ impl Environment {
     /// Those of this process; what is not UTF-8 is left out.
     pub fn of_process() -> Self {
         let all = std::env::vars_os();
-        let variables = all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Self { variables: variables.collect() }
+        let variables = all.filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Self {
+            variables: variables.collect(),
+        }
     }
 
     /// Some.
     pub fn of<const N: usize>(variables: [(&str, String); N]) -> Self {
-        let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value));
-        Self { variables: variables.collect() }
+        let variables = variables
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value));
+        Self {
+            variables: variables.collect(),
+        }
     }
 
     /// A variable that is set and not empty.
@@ -45,7 +53,10 @@ impl Environment {
 
     /// The folder that a variable names, or one in the home folder.
     fn folder(&self, name: &str, in_home: &str) -> ClientResult<PathBuf> {
-        let named = self.get(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+        let named = self
+            .get(name)
+            .map(PathBuf::from)
+            .filter(|folder| folder.is_absolute());
         let home = || Some(Path::new(self.get("HOME")?).join(in_home));
         let missing = || ClientError::Usage(format!("there is no home folder; set HOME or {name}"));
         named.or_else(home).ok_or_else(missing)
@@ -58,13 +69,17 @@ impl Environment {
         }
         match self.get("HF_HOME") {
             Some(home) => Ok(Path::new(home).join("token")),
-            None => Ok(self.folder("XDG_CACHE_HOME", ".cache")?.join("huggingface/token")),
+            None => Ok(self
+                .folder("XDG_CACHE_HOME", ".cache")?
+                .join("huggingface/token")),
         }
     }
 
     /// The file with our logins.
     fn logins_file(&self) -> ClientResult<PathBuf> {
-        Ok(self.folder("XDG_CONFIG_HOME", ".config")?.join("sinew/hub.json"))
+        Ok(self
+            .folder("XDG_CONFIG_HOME", ".config")?
+            .join("sinew/hub.json"))
     }
 }
 
@@ -86,7 +101,9 @@ struct Login {
 
 impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("Login")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 
@@ -99,7 +116,9 @@ pub struct Session {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -122,11 +141,18 @@ impl Session {
     pub fn of(environment: &Environment, endpoint: Option<&str>) -> ClientResult<Self> {
         let logins = Logins::read(environment)?;
         let named = endpoint.or_else(|| environment.get("HF_ENDPOINT"));
-        let endpoint = named.or(logins.endpoint.as_deref()).unwrap_or(DEFAULT_ENDPOINT);
+        let endpoint = named
+            .or(logins.endpoint.as_deref())
+            .unwrap_or(DEFAULT_ENDPOINT);
         let endpoint = check_endpoint(endpoint)?;
-        let token = match environment.get("HF_TOKEN").or_else(|| environment.get("HUGGING_FACE_HUB_TOKEN")) {
+        let token = match environment
+            .get("HF_TOKEN")
+            .or_else(|| environment.get("HUGGING_FACE_HUB_TOKEN"))
+        {
             Some(token) => Some(check_token(token)?),
-            None => logins.token(&endpoint).map_or_else(|| shared_token(environment, &logins), |own| Ok(Some(own)))?,
+            None => logins
+                .token(&endpoint)
+                .map_or_else(|| shared_token(environment, &logins), |own| Ok(Some(own)))?,
         };
         Ok(Self { endpoint, token })
     }
@@ -143,11 +169,19 @@ impl Session {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn store(environment: &Environment, endpoint: &str, user: &str, token: &str) -> ClientResult<Stored> {
+    pub fn store(
+        environment: &Environment,
+        endpoint: &str,
+        user: &str,
+        token: &str,
+    ) -> ClientResult<Stored> {
         let token = check_token(token)?;
         let endpoint = check_endpoint(endpoint)?;
         let mut logins = Logins::read(environment)?;
-        let login = Login { user: user.to_owned(), token: token.clone() };
+        let login = Login {
+            user: user.to_owned(),
+            token: token.clone(),
+        };
         logins.logins.insert(endpoint.clone(), login);
         logins.endpoint = Some(endpoint.clone());
         let stored = Stored {
@@ -166,10 +200,17 @@ impl Session {
 impl Logins {
     fn read(environment: &Environment) -> ClientResult<Self> {
         // Without a home folder there are no logins.
-        let Ok(file) = environment.logins_file() else { return Ok(Self::default()) };
-        let Some(text) = read_small(&file, LOGINS_LIMIT)? else { return Ok(Self::default()) };
+        let Ok(file) = environment.logins_file() else {
+            return Ok(Self::default());
+        };
+        let Some(text) = read_small(&file, LOGINS_LIMIT)? else {
+            return Ok(Self::default());
+        };
         Self::parse(&text).map_err(|problem| {
-            ClientError::Usage(format!("{} is damaged ({problem}); remove it and log in again", file.display()))
+            ClientError::Usage(format!(
+                "{} is damaged ({problem}); remove it and log in again",
+                file.display()
+            ))
         })
     }
 
@@ -184,8 +225,12 @@ impl Logins {
 
 /// The token in huggingface_hub's file, unless it was given to us by another hub.
 fn shared_token(environment: &Environment, logins: &Logins) -> ClientResult<Option<String>> {
-    let Ok(file) = environment.token_file() else { return Ok(None) };
-    let Some(text) = read_small(&file, TOKEN_LIMIT)? else { return Ok(None) };
+    let Ok(file) = environment.token_file() else {
+        return Ok(None);
+    };
+    let Some(text) = read_small(&file, TOKEN_LIMIT)? else {
+        return Ok(None);
+    };
     let token = text.trim();
     let is_foreign = logins.logins.values().any(|login| login.token == token);
     match token.is_empty() || is_foreign {
@@ -197,7 +242,9 @@ fn shared_token(environment: &Environment, logins: &Logins) -> ClientResult<Opti
 /// A token that can be sent: nothing in it that would end a header.
 fn check_token(text: &str) -> ClientResult<String> {
     let text = text.trim();
-    let is_fine = !text.is_empty() && text.len() <= TOKEN_LIMIT as usize && text.chars().all(|c| c.is_ascii_graphic());
+    let is_fine = !text.is_empty()
+        && text.len() <= TOKEN_LIMIT as usize
+        && text.chars().all(|c| c.is_ascii_graphic());
     match is_fine {
         true => Ok(text.to_owned()),
         false => Err(ClientError::Usage(
@@ -210,11 +257,19 @@ fn check_token(text: &str) -> ClientResult<String> {
 fn read_small(file: &Path, limit: u64) -> ClientResult<Option<String>> {
     let io = |e| ClientError::io(format!("read {}", file.display()), e);
     match fs::metadata(file) {
-        Ok(known) if known.len() > limit => {
-            Err(ClientError::Usage(format!("{} is larger than {limit} bytes; remove it", file.display())))
-        }
+        Ok(known) if known.len() > limit => Err(ClientError::Usage(format!(
+            "{} is larger than {limit} bytes; remove it",
+            file.display()
+        ))),
         Ok(_) => fs::read_to_string(file).map(Some).map_err(io),
-        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
+        Err(e)
+            if matches!(
+                e.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
         Err(e) => Err(io(e)),
     }
 }
@@ -253,7 +308,13 @@ fn keep_named(token_file: &Path, endpoint: &str, token: &str) -> ClientResult<()
     }
     let name: String = endpoint
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '.' {
+                c
+            } else {
+                '-'
+            }
+        })
         .collect();
     write_secret(&file, &with_token(&text, &name, token))
 }
@@ -294,14 +355,26 @@ mod tests {
         fs::create_dir_all(token_file.parent().unwrap()).unwrap();
         fs::write(&token_file, "hf_old\n").unwrap();
         let before = Session::of(&environment, None).unwrap();
-        assert_eq!((before.endpoint.as_str(), before.token.as_deref()), (DEFAULT_ENDPOINT, Some("hf_old")));
+        assert_eq!(
+            (before.endpoint.as_str(), before.token.as_deref()),
+            (DEFAULT_ENDPOINT, Some("hf_old"))
+        );
         Session::store(&environment, "http://hub:8010/", "ada", "hf_new").unwrap();
         assert_eq!(fs::read_to_string(&token_file).unwrap(), "hf_new");
         let named = fs::read_to_string(token_file.with_file_name("stored_tokens")).unwrap();
-        assert!(named.contains("[before-sinew]\nhf_token = hf_old"), "{named}");
-        assert!(named.contains("[http---hub-8010]\nhf_token = hf_new"), "{named}");
+        assert!(
+            named.contains("[before-sinew]\nhf_token = hf_old"),
+            "{named}"
+        );
+        assert!(
+            named.contains("[http---hub-8010]\nhf_token = hf_new"),
+            "{named}"
+        );
         let now = Session::of(&environment, None).unwrap();
-        assert_eq!((now.endpoint.as_str(), now.token.as_deref()), ("http://hub:8010", Some("hf_new")));
+        assert_eq!(
+            (now.endpoint.as_str(), now.token.as_deref()),
+            ("http://hub:8010", Some("hf_new"))
+        );
         let other = Session::of(&environment, Some("http://evil")).unwrap();
         assert_eq!(other.token, None);
         assert!(!format!("{now:?}").contains("hf_new"));
@@ -312,9 +385,13 @@ mod tests {
     fn only_the_owner_can_read_what_is_stored() {
         use std::os::unix::fs::PermissionsExt;
         let home = tempfile::tempdir().unwrap();
-        let stored = Session::store(&environment(home.path()), "http://hub", "ada", "hf_x").unwrap();
+        let stored =
+            Session::store(&environment(home.path()), "http://hub", "ada", "hf_x").unwrap();
         for file in [stored.logins, stored.token] {
-            assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(
+                fs::metadata(file).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
         }
     }
 
@@ -328,8 +405,14 @@ mod tests {
             ("HF_TOKEN", " hf_y ".into()),
         ]);
         let session = Session::of(&set, None).unwrap();
-        assert_eq!((session.endpoint.as_str(), session.token.as_deref()), ("http://other:1", Some("hf_y")));
-        assert_eq!(Session::of(&set, Some("http://third")).unwrap().endpoint, "http://third");
+        assert_eq!(
+            (session.endpoint.as_str(), session.token.as_deref()),
+            ("http://other:1", Some("hf_y"))
+        );
+        assert_eq!(
+            Session::of(&set, Some("http://third")).unwrap().endpoint,
+            "http://third"
+        );
         let wrong = Environment::of([("HF_TOKEN", "a\r\nb".into())]);
         assert!(Session::of(&wrong, None).is_err());
     }

@@ -70,7 +70,9 @@ struct Lfs {
 impl Entry {
     fn of(line: Line) -> ClientResult<Self> {
         let wrong = |what: &str| ClientError::protocol(&format!("listing {:?}", line.path), what);
-        let is_digits = |text: &str, len: usize| text.len() == len && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_digits = |text: &str, len: usize| {
+            text.len() == len && text.bytes().all(|b| b.is_ascii_hexdigit())
+        };
         let content = match &line.lfs {
             // Some hubs write the algorithm before it.
             Some(lfs) => Content::Sha256(lfs.oid.trim_start_matches("sha256:").to_lowercase()),
@@ -84,7 +86,9 @@ impl Entry {
             return Err(wrong("its content has no name that is understood"));
         }
         let xet = line.xet_hash.as_deref().map(str::parse::<Hash>);
-        let xet = xet.transpose().map_err(|_| wrong("its name in the chunk store is none"))?;
+        let xet = xet
+            .transpose()
+            .map_err(|_| wrong("its name in the chunk store is none"))?;
         Ok(Self {
             is_folder: line.kind == "directory",
             size: line.lfs.map_or(line.size, |lfs| lfs.size),
@@ -113,7 +117,8 @@ impl Entry {
 /// The entries of a JSON answer.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn parse_entries(body: &[u8]) -> ClientResult<Vec<Entry>> {
-    let lines: Vec<Line> = serde_json::from_slice(body).map_err(|e| ClientError::protocol("a tree", e.to_string()))?;
+    let lines: Vec<Line> =
+        serde_json::from_slice(body).map_err(|e| ClientError::protocol("a tree", e.to_string()))?;
     lines.into_iter().map(Entry::of).collect()
 }
 
@@ -122,7 +127,13 @@ impl HubClient {
     ///
     /// # Errors
     /// If there is no such repository, revision or folder, or the hub cannot be asked.
-    pub fn tree(&self, repo: &RepoId, revision: &str, folder: &str, is_recursive: bool) -> ClientResult<Vec<Entry>> {
+    pub fn tree(
+        &self,
+        repo: &RepoId,
+        revision: &str,
+        folder: &str,
+        is_recursive: bool,
+    ) -> ClientResult<Vec<Entry>> {
         let place = format!("listing {repo} on {}", self.endpoint());
         let mut at = format!("{}/tree/{}", repo.api(), segment(revision));
         if !folder.is_empty() {
@@ -137,12 +148,20 @@ impl HubClient {
     ///
     /// # Errors
     /// As [`HubClient::tree`].
-    pub fn paths_info(&self, repo: &RepoId, revision: &str, paths: &[String]) -> ClientResult<Vec<Entry>> {
+    pub fn paths_info(
+        &self,
+        repo: &RepoId,
+        revision: &str,
+        paths: &[String],
+    ) -> ClientResult<Vec<Entry>> {
         let place = format!("asking for files of {repo} on {}", self.endpoint());
         let at = format!("{}/paths-info/{}", repo.api(), segment(revision));
         let mut found = Vec::new();
         for some in paths.chunks(PATHS_AT_ONCE) {
-            let pairs: Vec<String> = some.iter().map(|path| format!("paths={}", segment(path))).collect();
+            let pairs: Vec<String> = some
+                .iter()
+                .map(|path| format!("paths={}", segment(path)))
+                .collect();
             let body = format!("{}&expand=false", pairs.join("&"));
             let ask = Ask {
                 body: Some(body.as_bytes()),
@@ -174,21 +193,37 @@ mod tests {
         );
         let entries = parse_entries(body.as_bytes()).unwrap();
         assert!(entries[0].is_folder);
-        assert_eq!((entries[1].size, &entries[1].content), (3, &Content::Git(git.into())));
-        assert_eq!((entries[2].size, &entries[2].content), (9, &Content::Sha256(sha.clone())));
+        assert_eq!(
+            (entries[1].size, &entries[1].content),
+            (3, &Content::Git(git.into()))
+        );
+        assert_eq!(
+            (entries[2].size, &entries[2].content),
+            (9, &Content::Sha256(sha.clone()))
+        );
         assert!(entries[2].xet.is_some());
         assert!(parse_entries(body.replace(git, "12").as_bytes()).is_err());
     }
 
     #[test]
     fn paths_that_lead_out_are_refused() {
-        for path in ["../a", "/etc/passwd", "a/../../b", ".git/hooks/x", "a\\b", "a\0"] {
+        for path in [
+            "../a",
+            "/etc/passwd",
+            "a/../../b",
+            ".git/hooks/x",
+            "a\\b",
+            "a\0",
+        ] {
             let body = format!(
                 r#"[{{"type":"file","path":{},"oid":"{}","size":3}}]"#,
                 serde_json::to_string(path).unwrap(),
                 "0".repeat(40)
             );
-            assert!(parse_entries(body.as_bytes()).unwrap()[0].check().is_err(), "{path}");
+            assert!(
+                parse_entries(body.as_bytes()).unwrap()[0].check().is_err(),
+                "{path}"
+            );
         }
     }
 

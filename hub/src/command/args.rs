@@ -592,7 +592,9 @@ fn quota(text: &str) -> Result<Quota, String> {
         return Ok(Quota(None));
     }
     let wrong = || format!("{text:?} is no size; write one such as 200GB, or none");
-    let at = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
+    let at = lower
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(lower.len());
     let (number, unit) = lower.split_at(at);
     let number: f64 = number.parse().map_err(|_| wrong())?;
     let factor = match unit.trim() {
@@ -634,7 +636,11 @@ mod tests {
         use clap::CommandFactory;
         let command = Cli::command();
         for verb in command.get_subcommands() {
-            let help = verb.get_long_about().or(verb.get_about()).unwrap().to_string();
+            let help = verb
+                .get_long_about()
+                .or(verb.get_about())
+                .unwrap()
+                .to_string();
             assert!(help.contains("Example: sinew hub"), "{}", verb.get_name());
         }
     }
@@ -644,7 +650,9 @@ mod tests {
         assert!(Cli::try_parse_from(["hub", "pull", "no-name"]).is_err());
         assert!(Cli::try_parse_from(["hub", "gc", "--older-than", "29"]).is_err());
         let cli = Cli::try_parse_from(["hub", "push", "out", "a/b", "--type", "model"]).unwrap();
-        let Verb::Push(push) = cli.hub.verb else { panic!() };
+        let Verb::Push(push) = cli.hub.verb else {
+            panic!()
+        };
         assert_eq!(push.kind, Some(RepoType::Policy));
     }
 

@@ -28,7 +28,8 @@ pub(super) fn login(args: &Login, scene: &mut Scene<'_>) -> Result<(), Failure> 
     };
     if token.is_empty() || !token.chars().all(|c| c.is_ascii_graphic()) {
         return Err(Failure::Usage(
-            "that is no token; make one with `sinew hub token add USER`, or on the hub's page".into(),
+            "that is no token; make one with `sinew hub token add USER`, or on the hub's page"
+                .into(),
         ));
     }
     let hub = HubClient::new(&endpoint, Some(token.clone()), HttpOptions::default())?;
@@ -49,7 +50,11 @@ pub(super) fn login(args: &Login, scene: &mut Scene<'_>) -> Result<(), Failure> 
         super::text::shown(&me.name),
         stored.token.display()
     ))?;
-    if scene.environment.get("HF_TOKEN").is_some_and(|set| set != token) {
+    if scene
+        .environment
+        .get("HF_TOKEN")
+        .is_some_and(|set| set != token)
+    {
         scene.say("note: HF_TOKEN is set to another token, and goes before this one")?;
     }
     Ok(())
@@ -65,8 +70,15 @@ fn ask(hub: &HubClient, endpoint: &str) -> Result<String, Failure> {
             "{endpoint} has no page to log in with; give the token on stdin: sinew hub login < FILE"
         )));
     };
-    let page = login.verification_uri_complete.as_ref().unwrap_or(&login.verification_uri);
-    eprintln!("open {} and confirm the code {}", super::text::shown(page), super::text::shown(&login.user_code));
+    let page = login
+        .verification_uri_complete
+        .as_ref()
+        .unwrap_or(&login.verification_uri);
+    eprintln!(
+        "open {} and confirm the code {}",
+        super::text::shown(page),
+        super::text::shown(&login.user_code)
+    );
     Ok(hub.finish_login(&login)?)
 }
 

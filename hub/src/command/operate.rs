@@ -35,7 +35,12 @@ fn print_fsck(report: &FsckReport, scene: &mut Scene<'_>) -> Result<(), Failure>
     for problem in report.problems.iter().take(SHOWN) {
         scene.say(&format!("{}: {}", problem.what, problem.message))?;
     }
-    if let Some(more) = report.problems.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+    if let Some(more) = report
+        .problems
+        .len()
+        .checked_sub(SHOWN)
+        .filter(|more| *more > 0)
+    {
         scene.say(&format!("and {more} more"))?;
     }
     let verdict = match report.problems.len() {
@@ -73,7 +78,11 @@ fn gc_text(report: &GcReport, is_dry_run: bool) -> String {
     format!(
         "{} unused; {}: {}, {}, {}, {}, {} with {}",
         count(report.unused, "thing"),
-        if is_dry_run { "would be removed" } else { "removed" },
+        if is_dry_run {
+            "would be removed"
+        } else {
+            "removed"
+        },
         count(report.commits, "commit"),
         count(report.git_objects, "git object"),
         count(report.files, "large file"),
@@ -91,16 +100,35 @@ pub(super) fn stats(args: &Stats, scene: &mut Scene<'_>) -> Result<(), Failure> 
     if args.common.json {
         return scene.json(&stats);
     }
-    let mut lines = vec![("users", stats.users.to_string()), ("organisations", stats.orgs.to_string())];
-    lines.extend(stats.repos.iter().map(|(kind, number)| (kind.as_str(), number.to_string())));
+    let mut lines = vec![
+        ("users", stats.users.to_string()),
+        ("organisations", stats.orgs.to_string()),
+    ];
+    lines.extend(
+        stats
+            .repos
+            .iter()
+            .map(|(kind, number)| (kind.as_str(), number.to_string())),
+    );
     lines.extend([
         ("commits", stats.commits.to_string()),
-        ("small files", format!("{}, {}", stats.blobs, bytes(stats.blob_bytes))),
-        ("large files", format!("{}, {}", stats.large_files, bytes(stats.large_bytes))),
-        ("xorbs", format!("{}, {}", stats.xorbs, bytes(stats.xorb_bytes))),
+        (
+            "small files",
+            format!("{}, {}", stats.blobs, bytes(stats.blob_bytes)),
+        ),
+        (
+            "large files",
+            format!("{}, {}", stats.large_files, bytes(stats.large_bytes)),
+        ),
+        (
+            "xorbs",
+            format!("{}, {}", stats.xorbs, bytes(stats.xorb_bytes)),
+        ),
         ("large files without Xet", bytes(stats.plain_bytes)),
     ]);
-    lines.iter().try_for_each(|(what, figure)| scene.say(&format!("{what:<24}{figure}")))
+    lines
+        .iter()
+        .try_for_each(|(what, figure)| scene.say(&format!("{what:<24}{figure}")))
 }
 
 pub(super) fn backup(args: &Backup, scene: &mut Scene<'_>) -> Result<(), Failure> {
@@ -122,7 +150,10 @@ pub(super) fn backup(args: &Backup, scene: &mut Scene<'_>) -> Result<(), Failure
 
 pub(super) fn restore(args: &Backup, scene: &mut Scene<'_>) -> Result<(), Failure> {
     if !args.folder.is_dir() {
-        return Err(Failure::Usage(format!("there is no backup at {}", args.folder.display())));
+        return Err(Failure::Usage(format!(
+            "there is no backup at {}",
+            args.folder.display()
+        )));
     }
     let options = args.common.data.options(&scene.environment)?;
     let report = block_on(async { Ok(operate::restore(&args.folder, &options).await?) })?;

@@ -17,11 +17,21 @@ const DAY_MS: i64 = 86_400_000;
 pub(super) fn user(args: &User, scene: &mut Scene<'_>) -> Result<(), Failure> {
     block_on(async {
         match &args.verb {
-            UserVerb::Add { name, admin, password_stdin, common } => {
+            UserVerb::Add {
+                name,
+                admin,
+                password_stdin,
+                common,
+            } => {
                 let hub = common.data.open(&scene.environment).await?;
                 let password = password_stdin.then(read_line).transpose()?;
                 let user = operate::create_user(&hub, name, password.as_deref(), *admin).await?;
-                done(scene, common, &json!({"user": user.name}), &format!("user {} made", user.name))
+                done(
+                    scene,
+                    common,
+                    &json!({"user": user.name}),
+                    &format!("user {} made", user.name),
+                )
             }
             UserVerb::Ls(common) => {
                 let hub = common.data.open(&scene.environment).await?;
@@ -29,7 +39,9 @@ pub(super) fn user(args: &User, scene: &mut Scene<'_>) -> Result<(), Failure> {
                 if common.json {
                     return scene.json(&users);
                 }
-                users.iter().try_for_each(|user| scene.say(&user_line(user)))
+                users
+                    .iter()
+                    .try_for_each(|user| scene.say(&user_line(user)))
             }
             UserVerb::Set { .. } => set_user(&args.verb, scene).await,
         }
@@ -37,7 +49,15 @@ pub(super) fn user(args: &User, scene: &mut Scene<'_>) -> Result<(), Failure> {
 }
 
 async fn set_user(verb: &UserVerb, scene: &mut Scene<'_>) -> Result<(), Failure> {
-    let UserVerb::Set { name, password_stdin, admin, disabled, quota, common } = verb else {
+    let UserVerb::Set {
+        name,
+        password_stdin,
+        admin,
+        disabled,
+        quota,
+        common,
+    } = verb
+    else {
         return Ok(());
     };
     if !password_stdin && admin.is_none() && disabled.is_none() && quota.is_none() {
@@ -48,7 +68,12 @@ async fn set_user(verb: &UserVerb, scene: &mut Scene<'_>) -> Result<(), Failure>
     let hub = common.data.open(&scene.environment).await?;
     if *password_stdin {
         let password = read_line()?;
-        operate::set_password(&hub, name, Some(password.as_str()).filter(|text| !text.is_empty())).await?;
+        operate::set_password(
+            &hub,
+            name,
+            Some(password.as_str()).filter(|text| !text.is_empty()),
+        )
+        .await?;
     }
     if let Some(is_admin) = admin {
         operate::set_site_admin(&hub, name, *is_admin).await?;
@@ -59,7 +84,12 @@ async fn set_user(verb: &UserVerb, scene: &mut Scene<'_>) -> Result<(), Failure>
     if let Some(Quota(limit)) = quota {
         operate::set_quota(&hub, name, *limit).await?;
     }
-    done(scene, common, &json!({"user": name}), &format!("user {name} changed"))
+    done(
+        scene,
+        common,
+        &json!({"user": name}),
+        &format!("user {name} changed"),
+    )
 }
 
 fn user_line(user: &UserLine) -> String {
@@ -68,18 +98,38 @@ fn user_line(user: &UserLine) -> String {
         (user.has_password, "password"),
         (user.is_disabled, "disabled"),
     ];
-    let marks: Vec<&str> = marks.into_iter().filter(|(is_set, _)| *is_set).map(|(_, mark)| mark).collect();
-    let quota = user.quota_bytes.map_or_else(String::new, |limit| format!("  at most {}", bytes(limit)));
-    format!("{:<24}{}  {}{quota}", user.name, date(user.created_ms), marks.join(", "))
+    let marks: Vec<&str> = marks
+        .into_iter()
+        .filter(|(is_set, _)| *is_set)
+        .map(|(_, mark)| mark)
+        .collect();
+    let quota = user
+        .quota_bytes
+        .map_or_else(String::new, |limit| format!("  at most {}", bytes(limit)));
+    format!(
+        "{:<24}{}  {}{quota}",
+        user.name,
+        date(user.created_ms),
+        marks.join(", ")
+    )
 }
 
 pub(super) fn org(args: &Org, scene: &mut Scene<'_>) -> Result<(), Failure> {
     block_on(async {
         match &args.verb {
-            OrgVerb::Add { name, admin, common } => {
+            OrgVerb::Add {
+                name,
+                admin,
+                common,
+            } => {
                 let hub = common.data.open(&scene.environment).await?;
                 let org = operate::create_org(&hub, name, admin).await?;
-                done(scene, common, &json!({"organisation": org.name}), &format!("organisation {} made", org.name))
+                done(
+                    scene,
+                    common,
+                    &json!({"organisation": org.name}),
+                    &format!("organisation {} made", org.name),
+                )
             }
             OrgVerb::Ls { name, common } => {
                 let hub = common.data.open(&scene.environment).await?;
@@ -88,7 +138,12 @@ pub(super) fn org(args: &Org, scene: &mut Scene<'_>) -> Result<(), Failure> {
                     None => orgs(&hub, common, scene).await,
                 }
             }
-            OrgVerb::Member { name, user, role, common } => {
+            OrgVerb::Member {
+                name,
+                user,
+                role,
+                common,
+            } => {
                 let hub = common.data.open(&scene.environment).await?;
                 let role = role.role();
                 operate::set_member(&hub, name, user, role).await?;
@@ -96,23 +151,42 @@ pub(super) fn org(args: &Org, scene: &mut Scene<'_>) -> Result<(), Failure> {
                 let value = json!({"organisation": name, "user": user, "role": shown});
                 done(scene, common, &value, &format!("{user} in {name}: {shown}"))
             }
-            OrgVerb::Quota { name, quota, common } => {
+            OrgVerb::Quota {
+                name,
+                quota,
+                common,
+            } => {
                 let hub = common.data.open(&scene.environment).await?;
                 operate::set_quota(&hub, name, quota.0).await?;
                 let value = json!({"organisation": name, "quota_bytes": quota.0});
-                done(scene, common, &value, &format!("{name}: {}", quota.0.map_or("no limit".into(), bytes)))
+                done(
+                    scene,
+                    common,
+                    &value,
+                    &format!("{name}: {}", quota.0.map_or("no limit".into(), bytes)),
+                )
             }
         }
     })
 }
 
-async fn members(hub: &Hub, name: &str, common: &Common, scene: &mut Scene<'_>) -> Result<(), Failure> {
+async fn members(
+    hub: &Hub,
+    name: &str,
+    common: &Common,
+    scene: &mut Scene<'_>,
+) -> Result<(), Failure> {
     let members = operate::members(hub, name).await?;
     if common.json {
-        let list: Vec<_> = members.iter().map(|(user, role)| json!({"user": user, "role": role.as_str()})).collect();
+        let list: Vec<_> = members
+            .iter()
+            .map(|(user, role)| json!({"user": user, "role": role.as_str()}))
+            .collect();
         return scene.json(&list);
     }
-    members.iter().try_for_each(|(user, role)| scene.say(&format!("{user:<24}{}", role.as_str())))
+    members
+        .iter()
+        .try_for_each(|(user, role)| scene.say(&format!("{user:<24}{}", role.as_str())))
 }
 
 async fn orgs(hub: &Hub, common: &Common, scene: &mut Scene<'_>) -> Result<(), Failure> {
@@ -121,8 +195,15 @@ async fn orgs(hub: &Hub, common: &Common, scene: &mut Scene<'_>) -> Result<(), F
         return scene.json(&orgs);
     }
     let line = |org: &OrgLine| {
-        let quota = org.quota_bytes.map_or_else(String::new, |limit| format!("  at most {}", bytes(limit)));
-        format!("{:<24}{}  {}{quota}", org.name, date(org.created_ms), super::text::count(org.members, "member"))
+        let quota = org
+            .quota_bytes
+            .map_or_else(String::new, |limit| format!("  at most {}", bytes(limit)));
+        format!(
+            "{:<24}{}  {}{quota}",
+            org.name,
+            date(org.created_ms),
+            super::text::count(org.members, "member")
+        )
     };
     orgs.iter().try_for_each(|org| scene.say(&line(org)))
 }
@@ -142,11 +223,23 @@ impl MemberRole {
 pub(super) fn token(args: &Token, scene: &mut Scene<'_>) -> Result<(), Failure> {
     block_on(async {
         match &args.verb {
-            TokenVerb::Add { user, name, read_only, grant, days, common } => {
+            TokenVerb::Add {
+                user,
+                name,
+                read_only,
+                grant,
+                days,
+                common,
+            } => {
                 let request = request(name, *read_only, grant, *days)?;
                 let hub = common.data.open(&scene.environment).await?;
                 let token = operate::create_token(&hub, user, &request).await?;
-                done(scene, common, &json!({"user": user, "name": name, "token": token}), &token)
+                done(
+                    scene,
+                    common,
+                    &json!({"user": user, "name": name, "token": token}),
+                    &token,
+                )
             }
             TokenVerb::Ls { user, common } => {
                 let hub = common.data.open(&scene.environment).await?;
@@ -154,7 +247,9 @@ pub(super) fn token(args: &Token, scene: &mut Scene<'_>) -> Result<(), Failure> 
                 if common.json {
                     return scene.json(&tokens);
                 }
-                tokens.iter().try_for_each(|token| scene.say(&token_line(token)))
+                tokens
+                    .iter()
+                    .try_for_each(|token| scene.say(&token_line(token)))
             }
             TokenVerb::Revoke { id, common } => {
                 let id = if id == "-" { read_line()? } else { id.clone() };
@@ -167,18 +262,33 @@ pub(super) fn token(args: &Token, scene: &mut Scene<'_>) -> Result<(), Failure> 
 }
 
 fn token_line(token: &TokenLine) -> String {
-    let until = token.expires_ms.map_or_else(|| "for ever".to_owned(), |at| format!("until {}", date(at)));
-    format!("{}  {:<16}{:<16}{:<12} {until}", token.id, token.user, token.name, token.role)
+    let until = token
+        .expires_ms
+        .map_or_else(|| "for ever".to_owned(), |at| format!("until {}", date(at)));
+    format!(
+        "{}  {:<16}{:<16}{:<12} {until}",
+        token.id, token.user, token.name, token.role
+    )
 }
 
-fn request(name: &str, read_only: bool, grants: &[String], days: Option<u32>) -> Result<TokenRequest, Failure> {
-    let grants: Vec<TokenGrant> = grants.iter().map(|text| grant(text)).collect::<Result<_, _>>()?;
+fn request(
+    name: &str,
+    read_only: bool,
+    grants: &[String],
+    days: Option<u32>,
+) -> Result<TokenRequest, Failure> {
+    let grants: Vec<TokenGrant> = grants
+        .iter()
+        .map(|text| grant(text))
+        .collect::<Result<_, _>>()?;
     let role = match (read_only, grants.is_empty()) {
         (true, _) => TokenRole::Read,
         (false, true) => TokenRole::Write,
         (false, false) => TokenRole::FineGrained,
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis());
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     Ok(TokenRequest {
         name: name.to_owned(),
@@ -191,7 +301,9 @@ fn request(name: &str, read_only: bool, grants: &[String], days: Option<u32>) ->
 /// `acme:read`, `datasets/acme/pick:write`.
 fn grant(text: &str) -> Result<TokenGrant, Failure> {
     let wrong = || {
-        Failure::Usage(format!("{text:?} grants nothing; write org:read, org/name:write or datasets/org/name:write"))
+        Failure::Usage(format!(
+            "{text:?} grants nothing; write org:read, org/name:write or datasets/org/name:write"
+        ))
     };
     let (target, right) = text.rsplit_once(':').ok_or_else(wrong)?;
     let may_write = match right {
@@ -201,12 +313,24 @@ fn grant(text: &str) -> Result<TokenGrant, Failure> {
     };
     match target.is_empty() {
         true => Err(wrong()),
-        false => Ok(TokenGrant { target: target.to_owned(), may_write }),
+        false => Ok(TokenGrant {
+            target: target.to_owned(),
+            may_write,
+        }),
     }
 }
 
-fn done(scene: &mut Scene<'_>, common: &Common, value: &serde_json::Value, words: &str) -> Result<(), Failure> {
-    if common.json { scene.json(value) } else { scene.say(words) }
+fn done(
+    scene: &mut Scene<'_>,
+    common: &Common,
+    value: &serde_json::Value,
+    words: &str,
+) -> Result<(), Failure> {
+    if common.json {
+        scene.json(value)
+    } else {
+        scene.say(words)
+    }
 }
 
 #[cfg(test)]
@@ -216,7 +340,13 @@ mod tests {
 
     #[test]
     fn grants_make_a_token_fine_grained() {
-        let request = request("x", false, &["datasets/a/b:write".into(), "c:read".into()], Some(1)).unwrap();
+        let request = request(
+            "x",
+            false,
+            &["datasets/a/b:write".into(), "c:read".into()],
+            Some(1),
+        )
+        .unwrap();
         assert_eq!(request.role, TokenRole::FineGrained);
         assert_eq!(request.grants[0].target, "datasets/a/b");
         assert!(request.grants[0].may_write && !request.grants[1].may_write);

@@ -37,14 +37,20 @@ impl Ticker {
         let (watched, signal) = (progress.clone(), stop.clone());
         let thread = std::thread::Builder::new().name("hub-progress".into());
         // Without a thread there is no line; the work goes on.
-        let thread = is_shown.then(|| thread.spawn(move || tick(what, &watched, &signal)).ok()).flatten();
+        let thread = is_shown
+            .then(|| thread.spawn(move || tick(what, &watched, &signal)).ok())
+            .flatten();
         Self { stop, thread }
     }
 }
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        *self.stop.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self
+            .stop
+            .is_over
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = true;
         self.stop.changed.notify_all();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -61,7 +67,9 @@ fn tick(what: &str, progress: &Progress, stop: &Stop) {
     let mut wait = if is_terminal { QUIET } else { LOG_PERIOD };
     let mut is_over = stop.is_over.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        let waited = stop.changed.wait_timeout_while(is_over, wait, |is_over| !*is_over);
+        let waited = stop
+            .changed
+            .wait_timeout_while(is_over, wait, |is_over| !*is_over);
         let (guard, timed) = waited.unwrap_or_else(PoisonError::into_inner);
         if *guard || !timed.timed_out() {
             return;
@@ -105,6 +113,9 @@ mod tests {
         progress.total_bytes.store(4_000_000, Ordering::Relaxed);
         progress.file_bytes.store(1_000_000, Ordering::Relaxed);
         progress.total_files.store(2, Ordering::Relaxed);
-        assert_eq!(line("pull", &progress, QUIET), "pull: 1.00 MB of 4.00 MB, 0 of 2 files, 2.00 MB/s");
+        assert_eq!(
+            line("pull", &progress, QUIET),
+            "pull: 1.00 MB of 4.00 MB, 0 of 2 files, 2.00 MB/s"
+        );
     }
 }

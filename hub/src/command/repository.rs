@@ -4,7 +4,8 @@ use super::args::{Create, Ls, RepoType, Rm, Where};
 use super::text::{bytes, count, shown};
 use super::{Failure, Scene};
 use crate::client::{
-    Change, Content, Entry, HttpOptions, HubClient, Kind, Message, RepoHead, RepoId, RepoName, Session,
+    Change, Content, Entry, HttpOptions, HubClient, Kind, Message, RepoHead, RepoId, RepoName,
+    Session,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -19,9 +20,9 @@ pub(super) fn client(scene: &Scene<'_>, hub: &Where) -> Result<HubClient, Failur
 pub(super) fn with_type(name: &RepoName, kind: Option<RepoType>) -> Result<RepoName, Failure> {
     let named = kind.map(Kind::from);
     match (name.kind, named) {
-        (Some(own), Some(named)) if own != named => {
-            Err(Failure::Usage(format!("{name} is named a {own}, but --type says {named}")))
-        }
+        (Some(own), Some(named)) if own != named => Err(Failure::Usage(format!(
+            "{name} is named a {own}, but --type says {named}"
+        ))),
         _ => Ok(RepoName {
             kind: name.kind.or(named),
             ..name.clone()
@@ -38,14 +39,21 @@ pub(super) fn create(args: &Create, scene: &mut Scene<'_>) -> Result<(), Failure
     };
     let is_new = hub.create_repo(&repo, args.private)?;
     if !is_new && !args.exist_ok {
-        return Err(Failure::Usage(format!("{repo} is on {} already", hub.endpoint())));
+        return Err(Failure::Usage(format!(
+            "{repo} is on {} already",
+            hub.endpoint()
+        )));
     }
     if args.json {
         return scene.json(&json!({
             "repository": repo.name, "type": repo.kind.singular(), "endpoint": hub.endpoint(), "is_new": is_new,
         }));
     }
-    scene.say(&format!("{repo} {} on {}", if is_new { "made" } else { "was there" }, hub.endpoint()))
+    scene.say(&format!(
+        "{repo} {} on {}",
+        if is_new { "made" } else { "was there" },
+        hub.endpoint()
+    ))
 }
 
 /// A file or folder, for scripts.
@@ -88,7 +96,12 @@ pub(super) fn ls(args: &Ls, scene: &mut Scene<'_>) -> Result<(), Failure> {
     }
 }
 
-fn ls_files(args: &Ls, hub: &HubClient, name: &RepoName, scene: &mut Scene<'_>) -> Result<(), Failure> {
+fn ls_files(
+    args: &Ls,
+    hub: &HubClient,
+    name: &RepoName,
+    scene: &mut Scene<'_>,
+) -> Result<(), Failure> {
     let head = hub.find(name, &args.revision)?;
     let folder = args.path.as_deref().unwrap_or_default().trim_matches('/');
     let mut entries = match hub.tree(&head.repo, &head.commit, folder, args.recursive) {
@@ -112,13 +125,22 @@ fn ls_files(args: &Ls, hub: &HubClient, name: &RepoName, scene: &mut Scene<'_>) 
     for entry in &entries {
         match entry.is_folder {
             true => scene.say(&format!("{:>10}  {}/", "", shown(&entry.path)))?,
-            false => scene.say(&format!("{:>10}  {}", bytes(entry.size), shown(&entry.path)))?,
+            false => scene.say(&format!(
+                "{:>10}  {}",
+                bytes(entry.size),
+                shown(&entry.path)
+            ))?,
         }
     }
     Ok(())
 }
 
-fn ls_repos(args: &Ls, hub: &HubClient, author: Option<&str>, scene: &mut Scene<'_>) -> Result<(), Failure> {
+fn ls_repos(
+    args: &Ls,
+    hub: &HubClient,
+    author: Option<&str>,
+    scene: &mut Scene<'_>,
+) -> Result<(), Failure> {
     let author = match author {
         Some(author) => author.to_owned(),
         None => hub.whoami()?.name,
@@ -146,7 +168,11 @@ fn ls_repos(args: &Ls, hub: &HubClient, author: Option<&str>, scene: &mut Scene<
     }
     for (kind, repo) in &all {
         let private = if repo.private { "  private" } else { "" };
-        scene.say(&format!("{:<8}{}{private}", kind.singular(), shown(&repo.id)))?;
+        scene.say(&format!(
+            "{:<8}{}{private}",
+            kind.singular(),
+            shown(&repo.id)
+        ))?;
     }
     Ok(())
 }
@@ -163,7 +189,8 @@ pub(super) fn rm(args: &Rm, scene: &mut Scene<'_>) -> Result<(), Failure> {
     if args.repository {
         hub.delete_repo(&head.repo)?;
         return match args.json {
-            true => scene.json(&json!({"repository": head.repo.name, "type": head.repo.kind.singular()})),
+            true => scene
+                .json(&json!({"repository": head.repo.name, "type": head.repo.kind.singular()})),
             false => scene.say(&format!("{} deleted from {}", head.repo, hub.endpoint())),
         };
     }
@@ -184,14 +211,21 @@ pub(super) fn rm(args: &Rm, scene: &mut Scene<'_>) -> Result<(), Failure> {
 
 /// The paths as changes: what is not there is named, and then nothing is removed.
 fn deletions(args: &Rm, hub: &HubClient, head: &RepoHead) -> Result<Vec<Change>, Failure> {
-    let paths: Vec<String> = args.paths.iter().map(|path| path.trim_matches('/').to_owned()).collect();
+    let paths: Vec<String> = args
+        .paths
+        .iter()
+        .map(|path| path.trim_matches('/').to_owned())
+        .collect();
     let found = hub.paths_info(&head.repo, &head.commit, &paths)?;
     let change = |path: &String| {
         let entry = found.iter().find(|entry| entry.path == *path);
         match entry.map(|entry| entry.is_folder) {
             Some(true) => Ok(Change::DeleteFolder(path.clone())),
             Some(false) => Ok(Change::Delete(path.clone())),
-            None => Err(Failure::Usage(format!("{} has no {path}; nothing was removed", head.repo))),
+            None => Err(Failure::Usage(format!(
+                "{} has no {path}; nothing was removed",
+                head.repo
+            ))),
         }
     };
     paths.iter().map(change).collect()

@@ -17,10 +17,15 @@ impl Data {
         if let Some(folder) = &self.data {
             return Ok(folder.clone());
         }
-        let named = environment.get("XDG_DATA_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
+        let named = environment
+            .get("XDG_DATA_HOME")
+            .map(PathBuf::from)
+            .filter(|folder| folder.is_absolute());
         let home = || Some(Path::new(environment.get("HOME")?).join(".local/share"));
         let base = named.or_else(home).ok_or_else(|| {
-            Failure::Usage("there is no home folder to keep the hub's data in; say where with --data".into())
+            Failure::Usage(
+                "there is no home folder to keep the hub's data in; say where with --data".into(),
+            )
         })?;
         Ok(base.join("sinew/hub"))
     }
@@ -60,7 +65,10 @@ impl Data {
 
 /// Does asynchronous work to its end.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("hub").build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("hub")
+        .build();
     let runtime = runtime.map_err(|e| Failure::Failed(format!("cannot start threads: {e}")))?;
     runtime.block_on(work)
 }
@@ -76,10 +84,16 @@ async fn run(args: &Serve, scene: &mut Scene<'_>) -> Result<(), Failure> {
     options.public_url.clone_from(&args.public_url);
     options.direct = args.direct;
     options.requests_per_window = args.rate_limit;
-    options.tls = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(certificate, key)| Tls { certificate, key });
+    options.tls = args
+        .tls_cert
+        .clone()
+        .zip(args.tls_key.clone())
+        .map(|(certificate, key)| Tls { certificate, key });
     let hub = Hub::open(&options).await?;
     let token = hub.first_admin(&args.admin).await?;
-    let address = listener.local_addr().map_err(|e| Failure::Failed(format!("cannot listen: {e}")))?;
+    let address = listener
+        .local_addr()
+        .map_err(|e| Failure::Failed(format!("cannot listen: {e}")))?;
     tell(args, scene, &address_of(args, address), token.as_deref())?;
     hub.serve(listener, stopped()).await?;
     Ok(())
@@ -105,11 +119,17 @@ async fn listen(args: &Serve) -> Result<TcpListener, Failure> {
 
 /// As clients are to be told.
 fn address_of(args: &Serve, address: SocketAddr) -> String {
-    let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
+    let scheme = if args.tls_cert.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     match &args.public_url {
         Some(url) => url.trim_end_matches('/').to_owned(),
         // Any address is none that can be asked.
-        None if address.ip().is_unspecified() => format!("{scheme}://{}:{}", host_name(), address.port()),
+        None if address.ip().is_unspecified() => {
+            format!("{scheme}://{}:{}", host_name(), address.port())
+        }
         None => format!("{scheme}://{address}"),
     }
 }
@@ -123,9 +143,16 @@ fn host_name() -> String {
     }
 }
 
-fn tell(args: &Serve, scene: &mut Scene<'_>, address: &str, token: Option<&str>) -> Result<(), Failure> {
+fn tell(
+    args: &Serve,
+    scene: &mut Scene<'_>,
+    address: &str,
+    token: Option<&str>,
+) -> Result<(), Failure> {
     if args.json {
-        scene.json(&json!({"endpoint": address, "admin": token.map(|_| &args.admin), "token": token}))?;
+        scene.json(
+            &json!({"endpoint": address, "admin": token.map(|_| &args.admin), "token": token}),
+        )?;
     } else {
         if let Some(token) = token {
             scene.say(&format!(
@@ -133,7 +160,9 @@ fn tell(args: &Serve, scene: &mut Scene<'_>, address: &str, token: Option<&str>)
                 args.admin
             ))?;
         }
-        scene.say(&format!("hub at {address}; use it with HF_ENDPOINT={address}, end it with ctrl-c"))?;
+        scene.say(&format!(
+            "hub at {address}; use it with HF_ENDPOINT={address}, end it with ctrl-c"
+        ))?;
     }
     scene.out.flush().map_err(Failure::output)
 }

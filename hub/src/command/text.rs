@@ -14,7 +14,11 @@ pub(super) fn bytes(count: u64) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    let digits = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
+    let digits = if value < 9.995 {
+        2
+    } else {
+        usize::from(value < 99.95)
+    };
     format!("{value:.digits$} {}", UNITS[unit])
 }
 
@@ -36,7 +40,9 @@ pub(super) fn count(number: u64, what: &str) -> String {
 
 /// Text from a hub, for a terminal: nothing in it that would move the cursor.
 pub(super) fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
 }
 
 /// Milliseconds since 1970 as a date.
@@ -48,10 +54,17 @@ pub(super) fn date(ms: i64) -> String {
 /// `days_from_civil`.
 pub(super) fn parse_date(text: &str) -> Result<i64, String> {
     let wrong = || format!("{text:?} is no date; write 2026-11-26 or 2026-11-26T12:00:00Z");
-    let (day, time) = text.trim_end_matches('Z').split_once('T').unwrap_or((text, "00:00:00"));
+    let (day, time) = text
+        .trim_end_matches('Z')
+        .split_once('T')
+        .unwrap_or((text, "00:00:00"));
     let numbers = |text: &str, separator: char| -> Option<[i64; 3]> {
         let parts: Vec<&str> = text.split(separator).collect();
-        let number = |part: &str| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok())?;
+        let number = |part: &str| {
+            part.bytes()
+                .all(|b| b.is_ascii_digit())
+                .then(|| part.parse().ok())?
+        };
         match parts.as_slice() {
             [a, b, c] => Some([number(a)?, number(b)?, number(c)?]),
             _ => None,
@@ -59,7 +72,8 @@ pub(super) fn parse_date(text: &str) -> Result<i64, String> {
     };
     let [year, month, day] = numbers(day, '-').ok_or_else(wrong)?;
     let [hour, minute, second] = numbers(time, ':').ok_or_else(wrong)?;
-    let is_date = (1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+    let is_date =
+        (1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
     if !is_date || hour > 23 || minute > 59 || second > 59 {
         return Err(wrong());
     }
@@ -98,7 +112,15 @@ mod tests {
     fn dates_are_the_calendars() {
         assert_eq!(parse_date("1970-01-01"), Ok(0));
         assert_eq!(parse_date("2000-02-29T12:34:56Z"), Ok(951_827_696_000));
-        for wrong in ["", "2026", "2026-13-01", "2026-1-1T25:00:00", "a-b-c", "2026-01-01T", "+2026-01-01"] {
+        for wrong in [
+            "",
+            "2026",
+            "2026-13-01",
+            "2026-1-1T25:00:00",
+            "a-b-c",
+            "2026-01-01T",
+            "+2026-01-01",
+        ] {
             assert!(parse_date(wrong).is_err(), "{wrong}");
         }
     }

@@ -7,8 +7,8 @@ use super::text::{bytes, count, rate, shown};
 use super::{Failure, Scene};
 use crate::client::xet::Progress;
 use crate::client::{
-    self, Difference, HubClient, Message, PullOptions, PullReport, PushOptions, PushReport, RepoHead, RepoId,
-    by_path, compare, guess_kind, scan,
+    self, Difference, HubClient, Message, PullOptions, PullReport, PushOptions, PushReport,
+    RepoHead, RepoId, by_path, compare, guess_kind, scan,
 };
 use serde_json::json;
 use std::path::PathBuf;
@@ -27,7 +27,10 @@ pub(super) fn push(args: &Push, scene: &mut Scene<'_>) -> Result<(), Failure> {
     let name = with_type(&args.repo, args.kind)?;
     let local = scan(&args.folder)?;
     if local.is_empty() {
-        return Err(Failure::Usage(format!("{} has no files to push", args.folder.display())));
+        return Err(Failure::Usage(format!(
+            "{} has no files to push",
+            args.folder.display()
+        )));
     }
     let kind = name.kind.or_else(|| guess_kind(&local)).ok_or_else(|| {
         Failure::Usage(format!(
@@ -79,8 +82,11 @@ fn push_json(
     progress: &Progress,
     elapsed: Duration,
 ) -> serde_json::Value {
-    let commits: Vec<_> =
-        report.commits.iter().map(|one| json!({"commit": one.commit, "url": one.url})).collect();
+    let commits: Vec<_> = report
+        .commits
+        .iter()
+        .map(|one| json!({"commit": one.commit, "url": one.url}))
+        .collect();
     json!({
         "repository": repo.name, "type": repo.kind.singular(), "endpoint": hub.endpoint(),
         "files": report.files, "changed": report.changed, "changed_bytes": report.changed_bytes,
@@ -113,7 +119,10 @@ pub(super) fn pull(args: &Pull, scene: &mut Scene<'_>) -> Result<(), Failure> {
     let began = Instant::now();
     let hub = client(scene, &args.hub)?;
     let name = with_type(&args.repo, args.kind)?;
-    let folder = args.folder.clone().unwrap_or_else(|| PathBuf::from(&name.name));
+    let folder = args
+        .folder
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(&name.name));
     let progress = Arc::new(Progress::default());
     let ticker = Ticker::start("pull", &progress, scene.shows_progress);
     let head = hub.find(&name, &args.revision)?;
@@ -132,12 +141,21 @@ pub(super) fn pull(args: &Pull, scene: &mut Scene<'_>) -> Result<(), Failure> {
             "wire_bytes": progress.wire_bytes.load(Ordering::Relaxed), "seconds": elapsed.as_secs_f64(),
         }));
     }
-    scene.say(&pull_text(&head, &folder.display().to_string(), &report, elapsed))
+    scene.say(&pull_text(
+        &head,
+        &folder.display().to_string(),
+        &report,
+        elapsed,
+    ))
 }
 
 fn pull_text(head: &RepoHead, folder: &str, report: &PullReport, elapsed: Duration) -> String {
     match report.fetched {
-        0 => format!("{folder} has all {} of {} already", count(report.files, "file"), head.repo),
+        0 => format!(
+            "{folder} has all {} of {} already",
+            count(report.files, "file"),
+            head.repo
+        ),
         fetched => format!(
             "{} pulled from {} to {folder}: {} in {:.1} s, {}",
             count(fetched, "file"),

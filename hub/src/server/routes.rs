@@ -3,7 +3,8 @@
 
 use super::access::{Guard, Need, guard};
 use super::{
-    Hub, commits, device, git, grants, identity, info, lfs, lifecycle, refs, resolve, tree, upload, xet,
+    Hub, commits, device, git, grants, identity, info, lfs, lifecycle, refs, resolve, tree, upload,
+    xet,
 };
 use crate::error::{Code, Error};
 use crate::repos::names::Kind;

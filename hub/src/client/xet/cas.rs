@@ -74,7 +74,10 @@ impl Cas {
     pub fn is_there(&self) -> ClientResult<bool> {
         match self.token() {
             Ok(_) => Ok(true),
-            Err(ClientError::Refused { status: 404 | 405 | 501, .. }) => Ok(false),
+            Err(ClientError::Refused {
+                status: 404 | 405 | 501,
+                ..
+            }) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -33,7 +33,10 @@ pub struct DownloadOptions {
 
 impl Default for DownloadOptions {
     fn default() -> Self {
-        Self { connections: 6, part: None }
+        Self {
+            connections: 6,
+            part: None,
+        }
     }
 }
 

@@ -137,7 +137,12 @@ impl Uploader {
     ///
     /// # Errors
     /// As [`Uploader::add`].
-    pub fn add_sized(&mut self, name: &str, size: u64, mut content: impl Read) -> ClientResult<UploadedFile> {
+    pub fn add_sized(
+        &mut self,
+        name: &str,
+        size: u64,
+        mut content: impl Read,
+    ) -> ClientResult<UploadedFile> {
         let mut reading = Reading {
             asks: self.options.ask_for_chunks && size >= ASKED_FROM_BYTES,
             ..Reading::default()
