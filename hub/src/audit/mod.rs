@@ -6,6 +6,7 @@ use crate::error::Result;
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use sqlx::{Any, Transaction};
+use std::time::Duration;
 
 /// What happened, in the words of Hugging Face's audit log where it has one.
 pub(crate) struct Event<'a> {
@@ -39,11 +40,28 @@ pub(crate) async fn note_operator(
     Ok(())
 }
 
-/// Notes an event that changes nothing else.
-pub(crate) async fn note_alone(db: &Db, caller: &Caller, event: Event<'_>) -> Result<()> {
-    insert(&caller.user.name, &caller.token_id, event)?
-        .execute(db.pool())
-        .await?;
+/// Notes an event that changes nothing else, unless the same was noted within `period`, by whatever server.
+pub(crate) async fn note_once(
+    db: &Db,
+    caller: &Caller,
+    event: Event<'_>,
+    period: Duration,
+) -> Result<()> {
+    let since = now_ms() - i64::try_from(period.as_millis()).unwrap_or(i64::MAX);
+    let same: Option<(String,)> = sqlx::query_as(
+        "SELECT id FROM audit WHERE at_ms > $1 AND token = $2 AND action = $3 AND target = $4 LIMIT 1",
+    )
+    .bind(since)
+    .bind(caller.token_id.clone())
+    .bind(event.action.to_owned())
+    .bind(event.target.to_owned())
+    .fetch_optional(db.pool())
+    .await?;
+    if same.is_none() {
+        insert(&caller.user.name, &caller.token_id, event)?
+            .execute(db.pool())
+            .await?;
+    }
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 
 pub(crate) mod dedup;
 pub(crate) mod files;
+pub(crate) mod grants;
 pub(crate) mod read;
 pub(crate) mod reconstruction;
 pub(crate) mod register;

@@ -36,6 +36,37 @@ pub(crate) async fn store(
     if is_new {
         objects.put_spool(&xorb_key(&name), spool).await?;
     }
+    let received = Received {
+        hash: *hash,
+        table,
+        is_new,
+    };
+    write_down(db, objects, caller, &received).await?;
+    Ok(is_new)
+}
+
+/// A checked xorb whose object is stored.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub hash: Hash,
+    pub table: XorbTable,
+    /// Whether its object was stored just now; otherwise there was a row.
+    pub is_new: bool,
+}
+
+/// Writes a xorb down, and that the caller may refer to it.
+pub(super) async fn write_down(
+    db: &Db,
+    objects: &Objects,
+    caller: &Caller,
+    received: &Received,
+) -> Result<()> {
+    let Received {
+        hash,
+        table,
+        is_new,
+    } = received;
+    let name = hash.to_string();
     let mut transaction = db.write().await?;
     let done = sqlx::query(
         "INSERT INTO xorbs (hash, size, chunks, created_ms) VALUES ($1, $2, $3, $4) ON CONFLICT (hash) DO NOTHING",
@@ -46,7 +77,10 @@ pub(crate) async fn store(
     .bind(now_ms())
     .execute(&mut *transaction)
     .await?;
-    if !is_new && done.rows_affected() > 0 {
+    // Nothing is removed from here on.
+    let is_here =
+        !is_new || objects.size(&xorb_key(&name)).await? == Some(u64::from(table.packed_len()));
+    if !is_here || (!is_new && done.rows_affected() > 0) {
         return Err(Error::refused(
             503,
             "the xorb was removed just now; send it again",
@@ -68,7 +102,7 @@ pub(crate) async fn store(
         note_chunk(&mut transaction, &(*chunk, *hash)).await?;
     }
     transaction.commit().await?;
-    Ok(is_new)
+    Ok(())
 }
 
 /// A xorb that is being checked and stored.

@@ -82,6 +82,7 @@ async fn run(args: &Serve, scene: &mut Scene<'_>) -> Result<(), Failure> {
     let listener = listen(args).await?;
     let mut options = args.data.options(&scene.environment)?;
     options.public_url.clone_from(&args.public_url);
+    options.direct = args.direct;
     options.requests_per_window = args.rate_limit;
     options.tls = args
         .tls_cert

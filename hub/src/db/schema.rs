@@ -4,9 +4,10 @@ use super::Db;
 use crate::error::{Error, Result};
 use sqlx::AssertSqlSafe;
 
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("../../migrations/0001_start.sql"),
     include_str!("../../migrations/0002_operation.sql"),
+    include_str!("../../migrations/0003_rates.sql"),
     include_str!("../../migrations/0004_pull_requests.sql"),
 ];
 
@@ -55,7 +56,7 @@ fn statements(file: &str, is_sqlite: bool) -> Vec<String> {
         .filter(|line| !line.trim_start().starts_with("--"));
     let text = lines.collect::<Vec<_>>().join("\n");
     let text = if is_sqlite {
-        text.replace(" BYTEA", " BLOB")
+        text.replace(" BYTEA", " BLOB").replace(" UNLOGGED", "")
     } else {
         text
     };

@@ -1,7 +1,9 @@
 //! Where bytes lie: a folder, or any store that speaks S3. What is written is on the disk when the call returns.
 
+mod direct;
 mod spool;
 
+use direct::Direct;
 pub(crate) use spool::Spool;
 
 use crate::error::{Error, Result};
@@ -40,6 +42,9 @@ pub(crate) struct Listed {
 /// Kinds of object: the first parts of their keys.
 pub(crate) const KINDS: [&str; 3] = ["lfs", "packs", "xorbs"];
 
+/// First part of the keys of what is not checked yet.
+pub(crate) const GRANTS: &str = "grants";
+
 /// The object store.
 #[derive(Debug, Clone)]
 pub(crate) struct Objects {
@@ -48,21 +53,29 @@ pub(crate) struct Objects {
     folder: Option<PathBuf>,
     /// Where uploads lie until they are checked.
     spool: PathBuf,
+    /// Set when clients may be sent to the store itself.
+    direct: Option<Direct>,
 }
 
 impl Objects {
     /// Opens `s3://bucket/prefix` (keys, region and endpoint from the usual `AWS_…` variables) or a folder,
-    /// which is made. Unchecked uploads lie in `spool`, or in the folder itself.
+    /// which is made. Unchecked uploads lie in `spool`, or in the folder itself. `is_direct` lets clients be sent to
+    /// an S3 store itself.
     ///
     /// # Errors
     /// When the store's name makes no sense or the folder cannot be made.
-    pub(crate) fn open(location: &str, spool: Option<&Path>) -> Result<Self> {
+    pub(crate) fn open(location: &str, spool: Option<&Path>, is_direct: bool) -> Result<Self> {
         if location.starts_with("s3://") {
-            return Self::open_s3(location, spool);
+            return Self::open_s3(location, spool, is_direct);
+        }
+        if is_direct {
+            return Err(Error::Setup(format!(
+                "clients cannot be sent to the folder {location}: that needs a store that speaks S3 (s3://bucket/prefix)"
+            )));
         }
         let folder = Path::new(location).to_owned();
         let spool = spool.map_or_else(|| folder.join("incoming"), Path::to_owned);
-        make_folder(&folder)?;
+        make_folders(&folder).map_err(Error::io(format!("make {location}")))?;
         make_folder(&spool)?;
         let store = LocalFileSystem::new_with_prefix(&folder)?.with_fsync(true);
         let folder =
@@ -71,21 +84,27 @@ impl Objects {
             store: Arc::new(store),
             folder: Some(folder),
             spool,
+            direct: None,
         })
     }
 
-    fn open_s3(location: &str, spool: Option<&Path>) -> Result<Self> {
+    fn open_s3(location: &str, spool: Option<&Path>, is_direct: bool) -> Result<Self> {
         // A provider is set once a process; a second time is no error.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let store = AmazonS3Builder::from_env().with_url(location).build()?;
         let prefix = location.trim_start_matches("s3://").split_once('/');
         let prefix = Key::from(prefix.map_or("", |parts| parts.1));
+        let direct = Direct {
+            store: store.clone(),
+            prefix: prefix.clone(),
+        };
         let spool = spool.map_or_else(|| std::env::temp_dir().join("sinew-hub"), Path::to_owned);
         make_folder(&spool)?;
         Ok(Self {
             store: Arc::new(object_store::prefix::PrefixStore::new(store, prefix)),
             folder: None,
             spool,
+            direct: is_direct.then_some(direct),
         })
     }
 
@@ -104,8 +123,9 @@ impl Objects {
 
     /// Stores a few bytes under a key.
     pub(crate) async fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
-        self.store.put(&Key::from(key), bytes.into()).await?;
-        Ok(())
+        let mut spool = self.spool().await?;
+        spool.write(&bytes).await?;
+        self.put_spool(key, spool).await
     }
 
     /// Stores a checked upload under a key.
@@ -118,25 +138,32 @@ impl Objects {
     }
 
     async fn upload(&self, key: &str, spool: spool::Finished) -> Result<()> {
+        let read = || Error::io("read an upload back");
+        if spool.size() <= PART as u64 {
+            let bytes = tokio::fs::read(spool.path()).await.map_err(read())?;
+            self.store.put(&Key::from(key), bytes.into()).await?;
+            return Ok(());
+        }
+        let file = tokio::fs::File::open(spool.path()).await.map_err(read())?;
         let upload = self.store.put_multipart(&Key::from(key)).await?;
         let mut writer = WriteMultipart::new_with_chunk_size(upload, PART);
-        let mut file = tokio::fs::File::open(spool.path())
-            .await
-            .map_err(Error::io("read an upload back"))?;
-        let mut buffer = vec![0; READ];
-        loop {
-            let count = file
-                .read(&mut buffer)
-                .await
-                .map_err(Error::io("read an upload back"))?;
-            if count == 0 {
-                break;
+        match send(&mut writer, file).await {
+            Ok(()) => writer.finish().await.map(|_| ())?,
+            Err(error) => {
+                // Otherwise its parts would lie in the store for good.
+                writer.abort().await?;
+                return Err(error);
             }
-            writer.wait_for_capacity(2).await?;
-            writer.write(&buffer[..count]);
         }
-        writer.finish().await?;
         Ok(())
+    }
+
+    /// Removes uploads that were cut off by a crash of a server, at least `age` ago.
+    pub(crate) async fn tidy(&self, age: Duration) -> Result<()> {
+        let folder = self.spool.clone();
+        let tidied = tokio::task::spawn_blocking(move || spool::tidy(&folder, age)).await;
+        let tidied = tidied.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        tidied.map_err(Error::io("remove what was left of uploads"))
     }
 
     /// Bytes of an object; `None` when there is none.
@@ -159,6 +186,15 @@ impl Objects {
         };
         let stream = self.store.list(Some(&Key::from(kind)));
         stream.map(move |meta| Ok(listed(meta?))).boxed()
+    }
+
+    /// Copies an object within the store; false when there is none.
+    pub(crate) async fn copy(&self, from: &str, to: &str) -> Result<bool> {
+        match self.store.copy(&Key::from(from), &Key::from(to)).await {
+            Ok(()) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Removes an object; it may be gone already.
@@ -273,6 +309,38 @@ impl Reading {
     }
 }
 
+async fn send(writer: &mut WriteMultipart, mut file: tokio::fs::File) -> Result<()> {
+    let mut buffer = vec![0; READ];
+    loop {
+        let read = file.read(&mut buffer).await;
+        let count = read.map_err(Error::io("read an upload back"))?;
+        if count == 0 {
+            return Ok(());
+        }
+        writer.wait_for_capacity(2).await?;
+        writer.write(&buffer[..count]);
+    }
+}
+
+/// Makes all folders that objects lie in. They are on the disk before the first object is: a process that finds one
+/// cannot know whether the process that made it got as far as that.
+fn make_folders(folder: &Path) -> std::io::Result<()> {
+    let sync = |folder: &Path| std::fs::File::open(folder)?.sync_all();
+    for kind in KINDS {
+        let of_kind = folder.join(kind);
+        for head in 0..=u8::MAX {
+            std::fs::create_dir_all(of_kind.join(format!("{head:02x}")))?;
+        }
+        sync(&of_kind)?;
+    }
+    sync(folder)?;
+    if let Some(above) = std::fs::canonicalize(folder)?.parent() {
+        // It may be one that only others may read.
+        let _ = sync(above);
+    }
+    Ok(())
+}
+
 fn make_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(Error::io(format!("make {}", folder.display())))
 }
@@ -285,6 +353,11 @@ pub(crate) fn xorb_key(hash: &str) -> String {
 /// Where a large file lies that came without Xet.
 pub(crate) fn lfs_key(sha256: &str) -> String {
     spread("lfs", sha256)
+}
+
+/// Where a xorb lies that a client brought by itself and that is not checked yet.
+pub(crate) fn grant_key(id: &str) -> String {
+    spread(GRANTS, id)
 }
 
 /// Where the blobs of a commit lie.

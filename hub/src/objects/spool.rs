@@ -6,10 +6,14 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempPath;
 
 /// Bytes that are written to the file at a time.
 const WRITE: usize = 256 * 1024;
+
+/// What names of such files begin with.
+const PREFIX: &str = ".upload-";
 
 /// A file that is being received. It vanishes when it is dropped.
 #[derive(Debug)]
@@ -25,13 +29,16 @@ pub(crate) struct Spool {
 #[derive(Debug)]
 pub(crate) struct Finished {
     path: TempPath,
+    size: u64,
 }
 
 impl Spool {
     pub(super) async fn new(folder: &Path) -> Result<Self> {
         let folder = folder.to_owned();
-        let made =
-            tokio::task::spawn_blocking(move || tempfile::NamedTempFile::new_in(folder)).await;
+        let made = tokio::task::spawn_blocking(move || {
+            tempfile::Builder::new().prefix(PREFIX).tempfile_in(folder)
+        })
+        .await;
         let made = made.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         let (file, path) = made
             .map_err(Error::io("make a file for an upload"))?
@@ -117,13 +124,21 @@ impl Spool {
         synced
             .unwrap_or_else(|error| Err(std::io::Error::other(error)))
             .map_err(Error::io("store an upload"))?;
-        Ok(Finished { path: self.path })
+        Ok(Finished {
+            path: self.path,
+            size: self.size,
+        })
     }
 }
 
 impl Finished {
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// In bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.size
     }
 
     /// Gives the file its name; it is there after a power cut once this returns.
@@ -140,12 +155,24 @@ fn rename_durably(from: TempPath, to: &Path) -> std::io::Result<()> {
     let folder = to
         .parent()
         .ok_or_else(|| std::io::Error::other("the target has no folder"))?;
-    if !folder.exists() {
-        std::fs::create_dir_all(folder)?;
-        for above in folder.ancestors().skip(1).take(2) {
-            std::fs::File::open(above)?.sync_all()?;
-        }
-    }
     from.persist(to).map_err(|error| error.error)?;
     std::fs::File::open(folder)?.sync_all()
+}
+
+/// Removes files that nobody has written to for longer than `age`. Several servers may share the folder.
+pub(super) fn tidy(folder: &Path, age: Duration) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        let modified = entry.metadata().and_then(|known| known.modified());
+        let is_old = modified.is_ok_and(|at| at.elapsed().is_ok_and(|passed| passed > age));
+        match is_old.then(|| std::fs::remove_file(entry.path())) {
+            // Its upload ended just now.
+            Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }

@@ -150,7 +150,7 @@ pub async fn restore(folder: &Path, options: &Options) -> Result<BackupReport> {
             "the hub to be filled has accounts already; restore into an empty one".to_owned(),
         ));
     }
-    let objects = Objects::open(&options.objects, options.spool.as_deref())?;
+    let objects = Objects::open(&options.objects, options.spool.as_deref(), false)?;
     let (count, copied_bytes) = copy_in(&objects, &folder.join("objects")).await?;
     if count < manifest.objects {
         return Err(damaged(folder, "objects are missing"));

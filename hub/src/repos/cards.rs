@@ -1,13 +1,14 @@
 //! Cards: the YAML at the head of a README, and what is read from a repository's other files at commit.
 
-use super::refs::{AUTO_TAG, Commit, Ref};
-use super::{Repo, files, refs, trees};
+use super::pending::Pending;
+use super::refs::{AUTO_TAG, Ref};
+use super::{Repo, refs};
 use crate::accounts::Caller;
-use crate::db::Db;
+use crate::audit::{self, Event};
 use crate::error::Result;
 use crate::limits;
-use crate::objects::{Objects, pack_key};
 use serde_json::{Map, Value};
+use sqlx::{Any, Transaction};
 use std::collections::BTreeSet;
 
 /// The YAML between the dashes at the head of a text, if there is any.
@@ -98,43 +99,46 @@ fn add(tags: &mut BTreeSet<String>, prefix: &str, value: &Value) {
     }
 }
 
-/// Reads a small file of a commit; nothing when it is missing, too large or no text.
-async fn text_at(
-    db: &Db,
-    objects: &Objects,
-    commit: &Commit,
-    path: &str,
-) -> Result<Option<String>> {
-    let Some(entry) = trees::find(db, &commit.tree, path).await? else {
-        return Ok(None);
-    };
-    if entry.is_folder() || files::blob_size(&entry) > limits::CARD as u64 {
-        return Ok(None);
-    }
-    let (pack, start, size) = files::blob_place(db, &entry.oid).await?;
-    let bytes = objects.read(&pack_key(&pack), start..start + size).await?;
-    Ok(String::from_utf8(bytes.to_vec()).ok())
+/// What the telling files of a commit say.
+#[derive(Debug, Default)]
+pub(crate) struct Telling {
+    card: Map<String, Value>,
+    tags: BTreeSet<String>,
+    /// Of a LeRobot data set.
+    version: Option<String>,
 }
 
-/// Reads the card and the other telling files of a new head of `main`, and notes what they say.
-pub(crate) async fn refresh(
-    db: &Db,
-    objects: &Objects,
-    caller: &Caller,
-    repo: &Repo,
-    commit: &Commit,
-) -> Result<()> {
-    let readme = text_at(db, objects, commit, "README.md").await?;
+/// Reads the card and the other telling files below a commit's tree.
+pub(crate) async fn read(files: Pending<'_>, tree: &str) -> Result<Telling> {
+    let readme = files.text(tree, "README.md").await?;
     let card = readme
         .and_then(|text| parse(&text).ok())
         .unwrap_or_default();
     let mut tags = tags(&card);
-    let info = text_at(db, objects, commit, "meta/info.json").await?;
-    if let Some(version) = info.as_deref().and_then(lerobot_version) {
+    let info = files.text(tree, "meta/info.json").await?;
+    let version = info.as_deref().and_then(lerobot_version);
+    if version.is_some() {
         tags.insert("LeRobot".to_owned());
-        tag_version(db, caller, repo, commit, &version).await?;
     }
-    store(db, repo, &card, &tags).await
+    Ok(Telling {
+        card,
+        tags,
+        version,
+    })
+}
+
+/// Notes what a new head of `main` says, with the head itself: whoever sees one sees the other.
+pub(crate) async fn write(
+    transaction: &mut Transaction<'static, Any>,
+    caller: &Caller,
+    repo: &Repo,
+    commit: &str,
+    telling: &Telling,
+) -> Result<()> {
+    if let Some(version) = &telling.version {
+        tag_version(transaction, caller, repo, commit, version).await?;
+    }
+    store(transaction, repo, &telling.card, &telling.tags).await
 }
 
 /// The version that a LeRobot data set's description names.
@@ -153,71 +157,63 @@ fn lerobot_version(info: &str) -> Option<String> {
 /// LeRobot refuses a data set without a tag of its version. Its own push sets the tag last, after steps that
 /// need the internet, so a push may end before it; then the tag is ours to set, and to keep at the newest commit.
 async fn tag_version(
-    db: &Db,
+    transaction: &mut Transaction<'static, Any>,
     caller: &Caller,
     repo: &Repo,
-    commit: &Commit,
+    commit: &str,
     version: &str,
 ) -> Result<()> {
     if repo.kind != super::names::Kind::Dataset {
         return Ok(());
     }
-    let name = format!("refs/tags/{version}");
-    match refs::target(db, repo, &name).await? {
-        None => {
-            let tag = Ref {
-                name,
-                target: commit.oid.clone(),
-            };
-            let made = refs::create(db, caller, repo, &tag, AUTO_TAG).await;
-            // Somebody set it at the same moment: theirs stands.
-            made.or_else(|error| match error {
-                crate::error::Error::Refused(_) => Ok(()),
-                other => Err(other),
-            })
-        }
-        Some(_) => {
-            sqlx::query(
-                "UPDATE refs SET target = $1 WHERE repo = $2 AND name = $3 AND message = $4",
-            )
-            .bind(commit.oid.clone())
-            .bind(repo.id.clone())
-            .bind(name)
-            .bind(AUTO_TAG.to_owned())
-            .execute(db.pool())
-            .await?;
-            Ok(())
-        }
+    let tag = Ref {
+        name: format!("refs/tags/{version}"),
+        target: commit.to_owned(),
+    };
+    if refs::insert(transaction, repo, &tag, AUTO_TAG).await? {
+        let event = Event {
+            action: "repo.ref.create",
+            target: &repo.web_path(),
+            detail: format!("{} {commit}", tag.name),
+        };
+        return audit::note(transaction, caller, event).await;
     }
+    // Somebody else's stands.
+    sqlx::query("UPDATE refs SET target = $1 WHERE repo = $2 AND name = $3 AND message = $4")
+        .bind(tag.target)
+        .bind(repo.id.clone())
+        .bind(tag.name)
+        .bind(AUTO_TAG.to_owned())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
 }
 
 async fn store(
-    db: &Db,
+    transaction: &mut Transaction<'static, Any>,
     repo: &Repo,
     card: &Map<String, Value>,
     tags: &BTreeSet<String>,
 ) -> Result<()> {
-    let mut transaction = db.write().await?;
     let tag_list: Vec<&String> = tags.iter().collect();
     sqlx::query("UPDATE repos SET card = $1, tags = $2 WHERE id = $3")
         .bind(Value::Object(card.clone()).to_string())
         .bind(serde_json::json!(tag_list).to_string())
         .bind(repo.id.clone())
-        .execute(&mut *transaction)
+        .execute(&mut **transaction)
         .await?;
     sqlx::query("DELETE FROM repo_tags WHERE repo = $1")
         .bind(repo.id.clone())
-        .execute(&mut *transaction)
+        .execute(&mut **transaction)
         .await?;
     let folded: BTreeSet<String> = tags.iter().map(|tag| super::names::fold(tag)).collect();
     for tag in folded {
         sqlx::query("INSERT INTO repo_tags (repo, tag) VALUES ($1, $2)")
             .bind(repo.id.clone())
             .bind(tag)
-            .execute(&mut *transaction)
+            .execute(&mut **transaction)
             .await?;
     }
-    transaction.commit().await?;
     Ok(())
 }
 

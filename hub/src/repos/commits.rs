@@ -1,10 +1,12 @@
 //! Writing commits: all of one in one transaction, or nothing.
 
+use super::Repo;
+use super::cards::{self, Telling};
 use super::edit::{Change, Edit};
 use super::git::{CommitText, EncodedTree, Facts, encode_commit, object_id};
+use super::pending::Pending;
 use super::refs::{self, Commit, Ref};
 use super::trees::EMPTY;
-use super::{Repo, cards};
 use crate::accounts::{Caller, quota};
 use crate::audit::{self, Event};
 use crate::db::{Db, now_ms, parameters, value_rows};
@@ -82,21 +84,22 @@ pub(crate) async fn commit(
             return Ok(head.clone());
         }
         let new = new_commit(caller, head.as_ref(), &tree, request);
-        if write(
+        let files = Pending {
             db,
-            caller,
-            repo,
-            branch,
-            head.as_ref(),
-            &new,
-            &trees,
-            request,
+            objects,
+            trees: &trees,
+            pack: &request.pack,
+        };
+        let telling = match branch {
+            "refs/heads/main" => Some(cards::read(files, &tree).await?),
+            _ => None,
+        };
+        let (head, telling) = (head.as_ref(), telling.as_ref());
+        if write(
+            db, caller, repo, branch, head, &new, &trees, request, telling,
         )
         .await?
         {
-            if branch == "refs/heads/main" {
-                cards::refresh(db, objects, caller, repo, &new).await?;
-            }
             return Ok(new);
         }
     }
@@ -195,6 +198,7 @@ async fn write(
     new: &Commit,
     trees: &[EncodedTree],
     request: &Request,
+    telling: Option<&Telling>,
 ) -> Result<bool> {
     let mut transaction = db.write().await?;
     insert_blobs(&mut transaction, &request.pack).await?;
@@ -203,6 +207,9 @@ async fn write(
     mark_committed(&mut transaction, repo, &large_of(&request.changes)).await?;
     if !advance(&mut transaction, repo, branch, head, new).await? {
         return Ok(false);
+    }
+    if let Some(telling) = telling {
+        cards::write(&mut transaction, caller, repo, &new.oid, telling).await?;
     }
     note_change(&mut transaction, repo, &request.pack).await?;
     let event = Event {
@@ -259,7 +266,10 @@ pub(super) async fn insert_blobs(
     transaction: &mut Transaction<'static, Any>,
     pack: &Pack,
 ) -> Result<()> {
-    for part in pack.blobs.chunks(200) {
+    // In one order, so that no two writers wait for each other.
+    let mut blobs: Vec<&PackedBlob> = pack.blobs.iter().collect();
+    blobs.sort_by(|a, b| a.oid.cmp(&b.oid));
+    for part in blobs.chunks(200) {
         let text = format!(
             "INSERT INTO blobs (oid, size, pack, start) VALUES {} ON CONFLICT (oid) DO NOTHING",
             value_rows(part.len(), 4)
@@ -281,6 +291,8 @@ pub(crate) async fn insert_trees(
     transaction: &mut Transaction<'static, Any>,
     trees: &[EncodedTree],
 ) -> Result<()> {
+    let mut trees: Vec<&EncodedTree> = trees.iter().collect();
+    trees.sort_by(|a, b| a.oid.cmp(&b.oid));
     for tree in trees {
         sqlx::query(
             "INSERT INTO trees (oid, raw, facts) VALUES ($1, $2, $3) ON CONFLICT (oid) DO NOTHING",
@@ -371,7 +383,18 @@ pub(crate) async fn squash(
         digest: String::new(),
     };
     let new = new_commit(caller, None, &head.tree, &request);
-    let is_written = write(db, caller, repo, branch, Some(&head), &new, &[], &request).await?;
+    let is_written = write(
+        db,
+        caller,
+        repo,
+        branch,
+        Some(&head),
+        &new,
+        &[],
+        &request,
+        None,
+    )
+    .await?;
     if is_written {
         Ok(new)
     } else {

@@ -134,3 +134,12 @@ pub(crate) async fn blob_place(db: &Db, oid: &str) -> Result<(String, u64, u64)>
     let unsigned = |n: i64| u64::try_from(n).unwrap_or(0);
     Ok((pack, unsigned(start), unsigned(size)))
 }
+
+/// Whether a blob is stored.
+pub(crate) async fn has_blob(db: &Db, oid: &str) -> Result<bool> {
+    let row: Option<(i64,)> = sqlx::query_as("SELECT size FROM blobs WHERE oid = $1")
+        .bind(oid.to_owned())
+        .fetch_optional(db.pool())
+        .await?;
+    Ok(row.is_some())
+}

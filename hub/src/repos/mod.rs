@@ -13,6 +13,7 @@ pub(crate) mod files;
 pub(crate) mod git;
 pub(crate) mod history;
 pub(crate) mod names;
+pub(crate) mod pending;
 pub(crate) mod pulls;
 pub(crate) mod push;
 pub(crate) mod refs;

@@ -90,7 +90,8 @@ pub(super) struct Guard {
 pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let admission = admit(&guard, &mut parts).await;
-    let allowance = count(&guard, &parts, &admission);
+    let caller = counted(&guard, &parts, &admission);
+    let allowance = count(&guard.hub, caller).await;
     let mut response = match admission {
         _ if allowance.is_some_and(|allowance| allowance.is_over) => {
             Error::refused(429, "too many requests; wait as long as the headers say")
@@ -109,9 +110,16 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     response
 }
 
-/// Counts a request for its token, or for its address without a valid one. What moves contents of large files
+async fn count(hub: &Hub, caller: Option<String>) -> Option<Allowance> {
+    match caller {
+        Some(caller) => hub.rates.count(&hub.db, &caller).await,
+        None => None,
+    }
+}
+
+/// Whom a request counts for: its token, or its address without a valid one. What moves contents of large files
 /// is not counted: who may move how many was counted before.
-fn count(guard: &Guard, parts: &Parts, admission: &Result<Admission>) -> Option<Allowance> {
+fn counted(guard: &Guard, parts: &Parts, admission: &Result<Admission>) -> Option<String> {
     if matches!(guard.need, Need::Signature | Need::XetRead | Need::XetWrite) {
         return None;
     }
@@ -119,10 +127,7 @@ fn count(guard: &Guard, parts: &Parts, admission: &Result<Admission>) -> Option<
         Ok(Admission::Enter(visit)) => visit.caller.as_ref(),
         _ => None,
     };
-    match caller {
-        Some(caller) => guard.hub.rates.count(&caller.token_id),
-        None => guard.hub.rates.count(&peer(parts)),
-    }
+    Some(caller.map_or_else(|| peer(parts), |caller| caller.token_id.clone()))
 }
 
 fn peer(parts: &Parts) -> String {

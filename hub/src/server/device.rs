@@ -40,7 +40,7 @@ fn digest(code: &str) -> String {
 
 /// Begins a login.
 pub(super) async fn begin(visit: Visit, State(hub): State<Arc<Hub>>) -> Result<Response> {
-    throttle(&hub, &visit)?;
+    throttle(&hub, &visit).await?;
     let device_code = hex(&random::<32>()?);
     let user_code = user_code()?;
     let now = now_ms();
@@ -141,7 +141,7 @@ pub(super) async fn confirm(
     State(hub): State<Arc<Hub>>,
     body: Body,
 ) -> Result<Response> {
-    throttle(&hub, &visit)?;
+    throttle(&hub, &visit).await?;
     let form = form(body).await?;
     let field = |name: &str| first(&form, name).unwrap_or_default().trim().to_owned();
     let (code, name) = (field("code").to_uppercase(), field("name"));
@@ -187,8 +187,8 @@ pub(super) async fn confirm(
 }
 
 /// Few tries for each address: passwords and codes are not to be guessed.
-fn throttle(hub: &Hub, visit: &Visit) -> Result<()> {
-    match hub.logins.count(&visit.peer) {
+async fn throttle(hub: &Hub, visit: &Visit) -> Result<()> {
+    match hub.logins.count(&hub.db, &visit.peer).await {
         Some(allowance) if allowance.is_over => Err(Error::refused(
             429,
             "too many logins from this address; try again in five minutes",

@@ -4,7 +4,7 @@ use super::Hub;
 use super::access::{Visit, check};
 use super::links::LinkQuery;
 use super::reply::{Json, ok, set};
-use super::resolve::{large_bytes, respond};
+use super::resolve::{large_away, large_bytes, respond};
 use crate::accounts::{Right, quota};
 use crate::cas::register::link;
 use crate::db::{hex, now_ms};
@@ -280,8 +280,16 @@ pub(super) async fn put(
             spool.size()
         )));
     }
-    hub.objects.put_spool(&lfs_key(&sha256), spool).await?;
+    let key = lfs_key(&sha256);
+    hub.objects.put_spool(&key, spool).await?;
     let mut transaction = hub.db.write().await?;
+    // Nothing is removed from here on.
+    if hub.objects.size(&key).await? != Some(size) {
+        return Err(Error::refused(
+            503,
+            "the object was removed just now; send it again",
+        ));
+    }
     sqlx::query(
         "INSERT INTO lfs_objects (sha256, size, xet, is_stored, created_ms) VALUES ($1, $2, NULL, 1, $3) \
          ON CONFLICT (sha256) DO UPDATE SET is_stored = 1",
@@ -311,6 +319,9 @@ pub(super) async fn get(
     let known = files::large(&hub.db, &repo, std::slice::from_ref(&sha256)).await?;
     let large = known.get(&sha256);
     let large = large.ok_or_else(|| Error::refused(404, "the object is gone"))?;
+    if let Some(away) = large_away(&hub, &method, large).await? {
+        return Ok(away);
+    }
     respond(&method, &headers, large.size, &sha256, async |range| {
         large_bytes(&hub, large, range).await
     })

@@ -4,13 +4,15 @@ use super::Hub;
 use super::access::{Visit, check, check_namespace};
 use super::reply::{Json, ok};
 use crate::accounts::{self, Account, Caller, Right};
+use crate::db::new_id;
 use crate::error::{Error, Result};
 use crate::objects::pack_key;
+use crate::operate::{Marked, unmark};
 use crate::repos::commits::{Pack, PackedBlob, Request, commit};
 use crate::repos::edit::Change;
 use crate::repos::git::{Facts, object_id};
 use crate::repos::names::Kind;
-use crate::repos::{self, NewRepo, Repo, attributes, refs};
+use crate::repos::{self, NewRepo, Repo, attributes, files, refs};
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
@@ -89,26 +91,28 @@ async fn first_commit(hub: &Hub, caller: &Caller, repo: &Repo) -> Result<()> {
     let text = attributes::default_file();
     let oid = object_id("blob", text.as_bytes());
     let size = text.len() as u64;
-    // The same text in every repository: one pack, under its own name.
-    hub.objects.put(&pack_key(&oid), text.into()).await?;
-    let blob = PackedBlob {
-        oid: oid.clone(),
-        size,
-        start: 0,
-    };
+    let mut pack = Pack::default();
+    // The same text in every repository: one pack for all of them, in use from here on.
+    unmark(&hub.db, Marked::Blob, std::slice::from_ref(&oid)).await?;
+    if !files::has_blob(&hub.db, &oid).await? {
+        pack.id = new_id()?;
+        hub.objects.put(&pack_key(&pack.id), text.into()).await?;
+        pack.blobs.push(PackedBlob {
+            oid: oid.clone(),
+            size,
+            start: 0,
+        });
+    }
     let request = Request {
         title: "initial commit".to_owned(),
         description: String::new(),
         parent: None,
         changes: vec![Change::Put {
             path: ".gitattributes".to_owned(),
-            oid: oid.clone(),
+            oid,
             facts: Facts::Blob { size },
         }],
-        pack: Pack {
-            id: oid,
-            blobs: vec![blob],
-        },
+        pack,
         digest: String::new(),
     };
     commit(

@@ -78,6 +78,17 @@ impl Keys {
         !expected.is_empty() && bool::from(expected.ct_eq(signature))
     }
 
+    /// A signature of a text for one purpose, hex.
+    pub(crate) fn signed(&self, purpose: &str, text: &str) -> String {
+        hex(&self.sign(purpose, text))
+    }
+
+    /// Whether a signature is the one of this hub.
+    pub(crate) fn is_ours(&self, purpose: &str, text: &str, signature: &str) -> bool {
+        let signature = from_hex(signature).unwrap_or_default();
+        self.is_signed(purpose, text, &signature)
+    }
+
     /// The query of an address: `?e=…&s=…`, for a thing that its path names.
     pub(crate) fn link(&self, purpose: &str, thing: &str) -> String {
         let expires = now_ms() / 1000 + LINK_S;

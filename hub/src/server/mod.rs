@@ -11,6 +11,7 @@ mod device;
 mod discussions;
 mod downloads;
 mod git;
+mod grants;
 mod identity;
 mod info;
 mod lfs;
@@ -65,6 +66,9 @@ pub struct Options {
     pub objects: String,
     /// Where unchecked uploads lie; by default in the folder of the objects.
     pub spool: Option<PathBuf>,
+    /// Whether clients are sent to an S3 store itself for contents of large files, by signed addresses. It has to be
+    /// reachable for them under the name that the hub uses.
+    pub direct: bool,
     /// The address that clients use, without a slash at the end. By default the one that they asked for.
     pub public_url: Option<String>,
     /// Certificate and key; without them the hub speaks plain HTTP.
@@ -81,6 +85,7 @@ impl Options {
             database: format!("sqlite://{}?mode=rwc", folder.join("hub.db").display()),
             objects: folder.join("objects").display().to_string(),
             spool: None,
+            direct: false,
             public_url: None,
             tls: None,
             requests_per_window: None,
@@ -130,7 +135,7 @@ impl Hub {
         options.make_folder()?;
         let tls = options.tls.as_ref().map(Tls::load).transpose()?;
         let db = Db::open(&options.database).await?;
-        let objects = Objects::open(&options.objects, options.spool.as_deref())?;
+        let objects = Objects::open(&options.objects, options.spool.as_deref(), options.direct)?;
         let keys = Keys::load(&db).await?;
         Ok(Arc::new(Self {
             tables: Tables::new(&db),
@@ -139,8 +144,8 @@ impl Hub {
             keys,
             public_url: options.public_url.clone(),
             tls,
-            rates: Rates::new(options.requests_per_window),
-            logins: Rates::new(Some(LOGINS)),
+            rates: Rates::new("api", options.requests_per_window),
+            logins: Rates::new("login", Some(LOGINS)),
             reads: Reads::default(),
             downloads: Downloads::default(),
             memory: Arc::new(Semaphore::new(MEMORY_MIB)),

@@ -1,7 +1,8 @@
-//! How often somebody may ask. Windows are fixed and the same for everybody; each process counts what it answers, so
-//! several processes together let through as many times more.
+//! How often somebody may ask. Windows are fixed and the same for everybody. Servers on one PostgreSQL count together;
+//! on SQLite, where every count would be a write to the disk, a server counts by itself.
 
-use crate::db::now_ms;
+use crate::db::{Db, now_ms};
+use crate::error::Result;
 use axum::http::HeaderMap;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,6 +15,8 @@ const CALLERS: usize = 100_000;
 /// Counts requests by caller.
 #[derive(Debug)]
 pub(super) struct Rates {
+    /// Tells counts of different things apart.
+    name: &'static str,
     /// Requests that each caller has in a window; `None` without a limit.
     quota: Option<u32>,
     open: Mutex<Open>,
@@ -37,23 +40,37 @@ pub(super) struct Allowance {
 }
 
 impl Rates {
-    pub(super) fn new(quota: Option<u32>) -> Self {
+    pub(super) fn new(name: &'static str, quota: Option<u32>) -> Self {
         Self {
+            name,
             quota,
             open: Mutex::default(),
         }
     }
 
     /// Counts a request; `None` when nothing is counted.
-    pub(super) fn count(&self, caller: &str) -> Option<Allowance> {
-        self.count_at(caller, now_ms() / 1000)
+    pub(super) async fn count(&self, db: &Db, caller: &str) -> Option<Allowance> {
+        let quota = self.quota?;
+        let now_s = now_ms() / 1000;
+        let (key, here, is_first) = self.count_here(caller, now_s);
+        if db.is_sqlite() {
+            return Some(Allowance::of(quota, here, now_s));
+        }
+        let span = now_s.div_euclid(WINDOW_S);
+        let count = count_together(db, &format!("{} {key}", self.name), span, is_first).await;
+        let count = count.unwrap_or_else(|error| {
+            tracing::warn!("requests are counted by this server alone: {error}");
+            here
+        });
+        Some(Allowance::of(quota, count, now_s))
     }
 
-    fn count_at(&self, caller: &str, now_s: i64) -> Option<Allowance> {
-        let quota = self.quota?;
+    /// Counts in this process: what the caller counts as, how often it asked, and whether a window begins.
+    fn count_here(&self, caller: &str, now_s: i64) -> (String, u32, bool) {
         let window = now_s.div_euclid(WINDOW_S);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.window != window {
+        let is_first = open.window != window;
+        if is_first {
             *open = Open {
                 window,
                 counts: HashMap::new(),
@@ -67,16 +84,39 @@ impl Rates {
         };
         let count = open.counts.entry(key.to_owned()).or_default();
         *count = count.saturating_add(1);
-        Some(Allowance {
-            quota,
-            left: quota.saturating_sub(*count),
-            reset_s: WINDOW_S - now_s.rem_euclid(WINDOW_S),
-            is_over: *count > quota,
-        })
+        (key.to_owned(), *count, is_first)
     }
 }
 
+/// Counts in the database, and removes counts of former windows.
+async fn count_together(db: &Db, caller: &str, span: i64, is_first: bool) -> Result<u32> {
+    if is_first {
+        sqlx::query("DELETE FROM rates WHERE span < $1")
+            .bind(span)
+            .execute(db.pool())
+            .await?;
+    }
+    let (count,): (i64,) = sqlx::query_as(
+        "INSERT INTO rates (caller, span, requests) VALUES ($1, $2, 1) \
+         ON CONFLICT (caller, span) DO UPDATE SET requests = rates.requests + 1 RETURNING requests",
+    )
+    .bind(caller.to_owned())
+    .bind(span)
+    .fetch_one(db.pool())
+    .await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
 impl Allowance {
+    fn of(quota: u32, count: u32, now_s: i64) -> Self {
+        Self {
+            quota,
+            left: quota.saturating_sub(count),
+            reset_s: WINDOW_S - now_s.rem_euclid(WINDOW_S),
+            is_over: count > quota,
+        }
+    }
+
     /// Tells the client. Source: the IETF's draft on rate-limit headers, in the form that Hugging Face sends.
     pub(super) fn describe(&self, headers: &mut HeaderMap) {
         let Self {
@@ -104,8 +144,8 @@ mod tests {
 
     #[test]
     fn a_window_has_its_quota_for_everybody() {
-        let rates = Rates::new(Some(2));
-        let at = |who, now| rates.count_at(who, now).unwrap();
+        let rates = Rates::new("test", Some(2));
+        let at = |who, now| Allowance::of(2, rates.count_here(who, now).1, now);
         assert_eq!(
             at("a", 600),
             Allowance {
@@ -127,6 +167,5 @@ mod tests {
         );
         assert!(!at("b", 899).is_over);
         assert!(!at("a", 900).is_over);
-        assert_eq!(Rates::new(None).count("a"), None);
     }
 }

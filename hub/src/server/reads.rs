@@ -47,7 +47,7 @@ impl Reads {
             target: &repo.web_path(),
             detail: what,
         };
-        audit::note_alone(&hub.db, caller, event).await?;
+        audit::note_once(&hub.db, caller, event, PERIOD).await?;
         // Only now: a read whose event could not be written is refused, and so is the next.
         self.0
             .lock()

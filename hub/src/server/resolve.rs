@@ -13,7 +13,7 @@ use crate::repos::refs::{self, Commit};
 use crate::repos::{Repo, trees};
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::ops::Range;
 use std::sync::Arc;
@@ -37,11 +37,18 @@ pub(super) async fn file(
     if method != Method::HEAD && headers.contains_key("x-hf-download-counter") {
         hub.downloads.count(&hub.db, &repo.id);
     }
-    let mut response = respond(&method, &headers, size, etag, async |range| match large {
+    let away = match large {
+        Some(large) => large_away(&hub, &method, large).await?,
+        None => None,
+    };
+    let open = async |range| match large {
         Some(large) => large_bytes(&hub, large, range).await,
         None => blob_bytes(&hub, &entry.oid, range).await,
-    })
-    .await?;
+    };
+    let mut response = match away {
+        Some(away) => away,
+        None => respond(&method, &headers, size, etag, open).await?,
+    };
     let out = response.headers_mut();
     describe(out, &commit, &path);
     if let Some(large) = large {
@@ -211,6 +218,34 @@ fn parse_range(value: &str, size: u64) -> Asked {
     } else {
         Asked::Part(range)
     }
+}
+
+/// Sends a client to the store itself for one GET with these headers; `None` where that cannot be.
+pub(super) async fn direct(
+    hub: &Hub,
+    key: &str,
+    headers: &[(HeaderName, String)],
+) -> Result<Option<Response>> {
+    let address = hub.objects.signed(Method::GET, key, headers).await?;
+    Ok(address.map(|address| {
+        tracing::debug!("{key} is had from the store");
+        let mut response = StatusCode::FOUND.into_response();
+        set(response.headers_mut(), "location", &address);
+        set(response.headers_mut(), "cache-control", "no-store");
+        response
+    }))
+}
+
+/// The same for a large file that lies in the store as it is.
+pub(super) async fn large_away(
+    hub: &Hub,
+    method: &Method,
+    large: &Large,
+) -> Result<Option<Response>> {
+    if method != Method::GET || !large.is_stored {
+        return Ok(None);
+    }
+    direct(hub, &lfs_key(&large.sha256), &[]).await
 }
 
 async fn blob_bytes(hub: &Hub, oid: &str, range: Range<u64>) -> Result<ByteStream> {

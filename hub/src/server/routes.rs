@@ -3,8 +3,8 @@
 
 use super::access::{Guard, Need, guard};
 use super::{
-    Hub, commits, compare, copies, device, discussions, git, identity, info, lfs, lifecycle, refs,
-    resolve, tree, upload, xet,
+    Hub, commits, compare, copies, device, discussions, git, grants, identity, info, lfs,
+    lifecycle, refs, resolve, tree, upload, xet,
 };
 use crate::error::{Code, Error};
 use crate::repos::names::Kind;
@@ -121,6 +121,16 @@ fn cas() -> Vec<Route> {
         get("/v1/chunks/{prefix}/{hash}", Need::XetRead, xet::chunk),
         post("/v1/xorbs/{prefix}/{hash}", Need::XetWrite, xet::put_xorb),
         get("/v1/xorbs/{prefix}/{hash}", Need::XetWrite, xet::head_xorb),
+        post(
+            "/v1/xorb-grants/{prefix}/{hash}",
+            Need::XetWrite,
+            grants::grant,
+        ),
+        post(
+            "/v1/xorb-commits/{prefix}/{hash}/grant/{grant}",
+            Need::XetWrite,
+            grants::commit,
+        ),
         post("/v1/shards", Need::XetWrite, xet::put_shard_v1),
         post("/v2/shards", Need::XetWrite, xet::put_shard_v2),
         post("/v1/telemetry", Need::Nothing, identity::telemetry),

@@ -4,7 +4,7 @@ use super::Hub;
 use super::access::Visit;
 use super::links::LinkQuery;
 use super::reply::{ok, read_body, set};
-use super::resolve::byte_range;
+use super::resolve::{byte_range, direct};
 use crate::accounts::quota;
 use crate::cas::register::{Target, register};
 use crate::cas::{dedup, files, reconstruction, xorbs};
@@ -16,7 +16,7 @@ use crate::xet::Hash;
 use crate::xet::reconstruction::{Reconstruction, Span, XorbSpan};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
@@ -57,7 +57,7 @@ fn token(hub: &Hub, visit: &Visit, may_write: bool) -> Result<Response> {
     Ok(response)
 }
 
-fn hash(text: &str) -> Result<Hash> {
+pub(super) fn hash(text: &str) -> Result<Hash> {
     text.parse().map_err(|error| Error::bad(format!("{error}")))
 }
 
@@ -287,6 +287,15 @@ pub(super) async fn xorb_bytes(
             416,
             format!("this address is for bytes {start} to {last}"),
         ));
+    }
+    let exactly = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+    // The store is told no other range than the one that was checked here.
+    if headers
+        .get(header::RANGE)
+        .is_some_and(|value| value == exactly.as_str())
+        && let Some(away) = direct(&hub, &xorb_key(&name), &[(header::RANGE, exactly)]).await?
+    {
+        return Ok(away);
     }
     let stream = hub.objects.stream(&xorb_key(&name), range.clone()).await?;
     let mut response = Body::from_stream(stream).into_response();

@@ -70,13 +70,16 @@ pub(super) struct Dead<'a> {
 
 type Id = [u8; 20];
 
+/// Trees and parents of commits.
+type Commits = HashMap<String, (String, String)>;
+
 fn id(oid: &str) -> Id {
     from_hex(oid)
         .and_then(|bytes| bytes.try_into().ok())
         .unwrap_or_default()
 }
 
-/// What is in use.
+/// What is in use, or what unused commits lead to that stay for now.
 #[derive(Debug, Default)]
 struct Live {
     /// `repository/commit`.
@@ -106,36 +109,54 @@ impl<'a> Dead<'a> {
     }
 
     pub(super) async fn find(db: &Db, marks: &'a Marks, limit_ms: i64) -> Result<Self> {
-        let mut live = Live::default();
-        let repos: Vec<(String,)> = sqlx::query_as("SELECT id FROM repos")
-            .fetch_all(db.pool())
-            .await?;
-        for (repo,) in repos {
-            live.add_repo(db, &repo).await?;
-        }
         let mut dead = Self {
             unused: HashSet::new(),
             held: HashSet::new(),
             marks,
             limit_ms,
         };
+        let (mut live, mut held) = (Live::default(), Live::default());
+        for repo in names(db, "SELECT id FROM repos").await? {
+            let rest = live.add_repo(db, &repo).await?;
+            let trees = dead.commits(&repo, &rest);
+            held.add_trees(db, &repo, trees).await?;
+        }
         for oid in names(db, "SELECT oid FROM trees").await? {
-            dead.add(Kind::Tree, live.trees.contains(&id(&oid)), oid);
+            let by = used(&live.trees, &held.trees, &id(&oid));
+            dead.add_led(Kind::Tree, by, oid);
         }
         for oid in names(db, "SELECT oid FROM blobs").await? {
-            dead.add(Kind::Blob, live.blobs.contains(&id(&oid)), oid);
+            let by = used(&live.blobs, &held.blobs, &id(&oid));
+            dead.add_led(Kind::Blob, by, oid);
         }
-        for key in names(db, "SELECT repo || '/' || oid FROM commits").await? {
-            dead.add(Kind::Commit, live.commits.contains(&key), key);
-        }
-        dead.large(db, &live).await?;
+        dead.large(db, &live, &held).await?;
         Ok(dead)
     }
 
-    fn add(&mut self, kind: Kind, is_live: bool, id: String) {
-        if !is_live {
-            self.unused.insert((kind, id));
+    /// Adds unused commits, and returns the trees of those that stay for now. Somebody may still make a branch of
+    /// them, so all that they lead to stays as long.
+    fn commits(&mut self, repo: &str, unused: &Commits) -> HashSet<String> {
+        let key = |oid: &String| (Kind::Commit, format!("{repo}/{oid}"));
+        self.unused.extend(unused.keys().map(key));
+        let mut open: Vec<&String> = unused
+            .keys()
+            .filter(|oid| !self.is_due(&key(oid)))
+            .collect();
+        let mut trees = HashSet::new();
+        let mut seen: HashSet<&str> = open.iter().map(|oid| oid.as_str()).collect();
+        while let Some((tree, parents)) = open.pop().and_then(|oid| unused.get(oid)) {
+            trees.insert(tree.clone());
+            for parent in parents.split_whitespace() {
+                let Some((oid, _)) = unused.get_key_value(parent) else {
+                    continue;
+                };
+                if seen.insert(oid) {
+                    self.held.insert(key(oid));
+                    open.push(oid);
+                }
+            }
         }
+        trees
     }
 
     /// Adds something that others lead to, and says what that means for what it leads to itself.
@@ -153,10 +174,10 @@ impl<'a> Dead<'a> {
     }
 
     /// Large files are in use by repositories, files of Xet by large files, xorbs by files.
-    async fn large(&mut self, db: &Db, live: &Live) -> Result<()> {
+    async fn large(&mut self, db: &Db, live: &Live, held: &Live) -> Result<()> {
         let mut large = Uses::default();
         for key in names(db, "SELECT repo || '/' || sha256 FROM repo_lfs").await? {
-            let by = live.links.contains(&key).then_some(Use::Live);
+            let by = used(&live.links, &held.links, &key);
             let sha256 = key.split('/').nth(1).unwrap_or_default().to_owned();
             large.add(sha256, self.add_led(Kind::Link, by, key));
         }
@@ -198,6 +219,13 @@ enum Use {
     Live,
 }
 
+fn used<T: Eq + std::hash::Hash>(live: &HashSet<T>, held: &HashSet<T>, id: &T) -> Option<Use> {
+    if live.contains(id) {
+        return Some(Use::Live);
+    }
+    held.contains(id).then_some(Use::Held)
+}
+
 /// The strongest use of each.
 #[derive(Debug, Default)]
 struct Uses(HashMap<String, Use>);
@@ -221,13 +249,14 @@ async fn names(db: &Db, query: &'static str) -> Result<Vec<String>> {
 }
 
 impl Live {
-    async fn add_repo(&mut self, db: &Db, repo: &str) -> Result<()> {
+    /// Adds what branches and tags lead to, and returns the other commits.
+    async fn add_repo(&mut self, db: &Db, repo: &str) -> Result<Commits> {
         let rows: Vec<(String, String, Option<String>)> =
             sqlx::query_as("SELECT oid, tree, parent FROM commits WHERE repo = $1")
                 .bind(repo.to_owned())
                 .fetch_all(db.pool())
                 .await?;
-        let commits: HashMap<String, (String, String)> = rows
+        let mut commits: Commits = rows
             .into_iter()
             .map(|(oid, tree, parents)| (oid, (tree, parents.unwrap_or_default())))
             .collect();
@@ -246,7 +275,9 @@ impl Live {
                 open.extend(parents.split_whitespace().map(str::to_owned));
             }
         }
-        self.add_trees(db, repo, trees).await
+        self.add_trees(db, repo, trees).await?;
+        commits.retain(|oid, _| !self.commits.contains(&format!("{repo}/{oid}")));
+        Ok(commits)
     }
 
     async fn add_trees(&mut self, db: &Db, repo: &str, roots: HashSet<String>) -> Result<()> {

@@ -5,12 +5,12 @@ mod dead;
 
 use crate::db::{Db, now_ms, parameters};
 use crate::error::{Error, Result};
-use crate::objects::{KINDS, lfs_key, pack_key, xorb_key};
+use crate::objects::{GRANTS, KINDS, Listed};
 use crate::server::Hub;
 pub(crate) use dead::Kind;
 use dead::{Dead, Marks};
 use futures_util::StreamExt;
-use sqlx::{Any, AssertSqlSafe, Transaction};
+use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -180,36 +180,96 @@ async fn delete(
     Ok(())
 }
 
+/// How long nobody writes to an upload before it counts as cut off.
+const CUT_OFF: Duration = Duration::from_secs(24 * 3600);
+/// Objects that are removed while writers wait.
+const BATCH: usize = 100;
+
 /// Removes objects that no row leads to. Young ones may belong to an upload that is not written down yet.
 async fn sweep(hub: &Hub, older_than: Duration, report: &mut GcReport) -> Result<()> {
-    let mut rows = HashSet::new();
-    let queries = [
-        (
-            "SELECT DISTINCT pack FROM blobs",
-            pack_key as fn(&str) -> String,
-        ),
-        ("SELECT hash FROM xorbs", xorb_key),
-        (
-            "SELECT sha256 FROM lfs_objects WHERE is_stored = 1",
-            lfs_key,
-        ),
-    ];
-    for (text, key) in queries {
-        let names: Vec<(String,)> = sqlx::query_as(text).fetch_all(hub.db.pool()).await?;
-        rows.extend(names.iter().map(|name| key(&name.0)));
-    }
-    for kind in KINDS {
-        let mut list = hub.objects.list(kind);
-        while let Some(object) = list.next().await {
-            let object = object?;
-            if !rows.contains(&object.key) && object.age > older_than {
-                hub.objects.delete(&object.key).await?;
-                report.objects += 1;
-                report.bytes += object.size;
-            }
+    hub.objects.tidy(CUT_OFF).await?;
+    let mut granted = hub.objects.list(GRANTS);
+    while let Some(object) = granted.next().await {
+        let object = object?;
+        if object.age > CUT_OFF {
+            hub.objects.delete(&object.key).await?;
         }
     }
+    for kind in KINDS {
+        let known: HashSet<String> = names(&hub.db, kind, None).await?;
+        let mut list = hub.objects.list(kind);
+        let mut batch = Vec::new();
+        while let Some(object) = list.next().await {
+            let object = object?;
+            if !known.contains(name_of(&object.key)) && object.age > older_than {
+                batch.push(object);
+            }
+            if batch.len() == BATCH {
+                remove_objects(hub, kind, std::mem::take(&mut batch), report).await?;
+            }
+        }
+        remove_objects(hub, kind, batch, report).await?;
+    }
     Ok(())
+}
+
+/// Removes objects while nobody writes. What was uploaded again meanwhile has a row now, and stays; whoever uploads
+/// one at this moment looks for it after us, before the row is written.
+async fn remove_objects(
+    hub: &Hub,
+    kind: &str,
+    batch: Vec<Listed>,
+    report: &mut GcReport,
+) -> Result<()> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let transaction = hub.db.exclusive().await?;
+    let names_of: Vec<String> = batch
+        .iter()
+        .map(|object| name_of(&object.key).to_owned())
+        .collect();
+    let known = names(&hub.db, kind, Some(&names_of)).await?;
+    let gone = batch
+        .into_iter()
+        .filter(|object| !known.contains(name_of(&object.key)));
+    for object in gone {
+        hub.objects.delete(&object.key).await?;
+        report.objects += 1;
+        report.bytes += object.size;
+    }
+    transaction.rollback().await?;
+    Ok(())
+}
+
+fn name_of(key: &str) -> &str {
+    key.rsplit('/').next().unwrap_or(key)
+}
+
+/// Names of the objects of a kind that rows lead to: of all, or which of some.
+async fn names(db: &Db, kind: &str, of: Option<&[String]>) -> Result<HashSet<String>> {
+    let (text, column) = match kind {
+        "packs" => ("SELECT DISTINCT pack AS name FROM blobs WHERE", "pack"),
+        "xorbs" => ("SELECT hash AS name FROM xorbs WHERE", "hash"),
+        _ => (
+            "SELECT sha256 AS name FROM lfs_objects WHERE is_stored = 1 AND",
+            "sha256",
+        ),
+    };
+    let rows = match of {
+        Some(some) => {
+            db.in_list(&format!("{text} {column} IN"), "", &[], some)
+                .await?
+        }
+        None => {
+            sqlx::query(AssertSqlSafe(format!("{text} 1 = 1")))
+                .fetch_all(db.pool())
+                .await?
+        }
+    };
+    rows.iter()
+        .map(|row| Ok(row.try_get("name")?))
+        .collect::<Result<_>>()
 }
 
 /// Says that something is in use after all.

@@ -12,20 +12,21 @@ pub(crate) mod pack;
 pub(crate) mod rehearsal;
 mod trees;
 
-use super::cards;
+use super::cards::{self, Telling};
 use super::commits::{Pack, PackedBlob, insert_blobs, insert_trees, mark_committed, note_change};
 use super::names::{check_ref_name, is_commit_id};
+use super::pending::Pending;
 use super::refs::{self, Ref};
 use super::{Repo, files};
 use crate::accounts::{Caller, quota};
 use crate::audit::{self, Event};
-use crate::db::{Db, from_hex, hex, new_id};
+use crate::db::{Db, LIST, from_hex, hex, new_id, parameters};
 use crate::error::{Error, Result};
 use crate::objects::{Objects, pack_key};
 use commits::PushedCommit;
 use known::Known;
 use pack::{Id, ObjectKind};
-use sqlx::{Any, Transaction};
+use sqlx::{Any, AssertSqlSafe, Transaction};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use trees::{Found, Problem, Trees};
@@ -73,7 +74,15 @@ pub(crate) async fn push(
     let bytes = blobs.values().map(|blob| blob.size).sum();
     quota::check(target.db, &target.repo.owner, bytes).await?;
     let pack = store_blobs(target.objects, Arc::new(pushed), blobs).await?;
+    let files = Pending {
+        db: target.db,
+        objects: target.objects,
+        trees: &checked.new,
+        pack: &pack,
+    };
+    let main = main_tells(files, target.repo, updates, &commits).await?;
     let mut transaction = target.db.write().await?;
+    check_parents(&mut transaction, target.repo, &commits).await?;
     insert_blobs(&mut transaction, &pack).await?;
     insert_trees(&mut transaction, &checked.new).await?;
     for commit in &commits {
@@ -84,21 +93,36 @@ pub(crate) async fn push(
     for update in updates {
         move_ref(&mut transaction, target, update).await?;
     }
+    if let Some((head, telling)) = &main {
+        cards::write(&mut transaction, target.caller, target.repo, head, telling).await?;
+    }
     note_change(&mut transaction, target.repo, &pack).await?;
     transaction.commit().await?;
-    refresh_main(target, updates).await
+    Ok(())
 }
 
-async fn refresh_main(target: Target<'_>, updates: &[Update]) -> Result<()> {
+/// The new head of `main` and what its files say, if the push moves it.
+async fn main_tells(
+    files: Pending<'_>,
+    repo: &Repo,
+    updates: &[Update],
+    commits: &[PushedCommit],
+) -> Result<Option<(String, Telling)>> {
     let main = updates
         .iter()
         .find(|update| update.name == "refs/heads/main");
-    if let Some(oid) = main.and_then(|update| update.new.as_ref())
-        && let Some(head) = refs::commit_by_id(target.db, target.repo, oid).await?
-    {
-        cards::refresh(target.db, target.objects, target.caller, target.repo, &head).await?;
-    }
-    Ok(())
+    let Some(head) = main.and_then(|update| update.new.clone()) else {
+        return Ok(None);
+    };
+    let tree = match commits.iter().find(|commit| commit.oid == head) {
+        Some(new) => hex(&new.tree),
+        None => match refs::commit_by_id(files.db, repo, &head).await? {
+            Some(known) => known.tree,
+            // Then the push is refused.
+            None => return Ok(None),
+        },
+    };
+    Ok(Some((head, cards::read(files, &tree).await?)))
 }
 
 async fn check_name(target: Target<'_>, update: &Update) -> Result<()> {
@@ -176,19 +200,49 @@ async fn new_commits(
     Ok(found)
 }
 
+/// What the pusher started from: the parents that are here.
+fn edges(commits: &[PushedCommit]) -> Vec<String> {
+    let new: HashSet<&str> = commits.iter().map(|commit| commit.oid.as_str()).collect();
+    let parents: HashSet<&String> = commits.iter().flat_map(|commit| &commit.parents).collect();
+    parents
+        .into_iter()
+        .filter(|oid| !new.contains(oid.as_str()))
+        .cloned()
+        .collect()
+}
+
+/// The parents are still here: one that no branch led to may have been removed since.
+async fn check_parents(
+    transaction: &mut Transaction<'static, Any>,
+    repo: &Repo,
+    commits: &[PushedCommit],
+) -> Result<()> {
+    for part in edges(commits).chunks(LIST) {
+        let text = format!(
+            "SELECT COUNT(*) FROM commits WHERE repo = $1 AND oid IN ({})",
+            parameters(2, part.len())
+        );
+        let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(repo.id.clone());
+        for oid in part {
+            query = query.bind(oid.clone());
+        }
+        let (count,): (i64,) = query.fetch_one(&mut **transaction).await?;
+        if usize::try_from(count) != Ok(part.len()) {
+            return Err(Error::refused(
+                409,
+                "what this builds on was removed just now; push again",
+            ));
+        }
+    }
+    Ok(())
+}
+
 async fn check_trees(
     target: Target<'_>,
     commits: &[PushedCommit],
     pushed: &pack::Objects,
 ) -> Result<Found> {
-    // What the pusher started from: the parents that are here.
-    let new: HashSet<&str> = commits.iter().map(|commit| commit.oid.as_str()).collect();
-    let parents: HashSet<&String> = commits.iter().flat_map(|commit| &commit.parents).collect();
-    let edges: Vec<String> = parents
-        .into_iter()
-        .filter(|oid| !new.contains(oid.as_str()))
-        .cloned()
-        .collect();
+    let edges = edges(commits);
     let head = "SELECT tree FROM commits WHERE repo = $1 AND oid IN";
     let rows = target
         .db
