@@ -39,6 +39,10 @@ pub(in crate::command) struct Serve {
     /// do not count. Default: no limit.
     #[arg(long, value_name = "REQUESTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(in crate::command) rate_limit: Option<u32>,
+    /// Send clients to the S3 store itself for large files, by signed addresses. They have to reach it under the name
+    /// that the hub uses.
+    #[arg(long)]
+    pub(in crate::command) direct: bool,
     /// Name of the administrator that the first start makes.
     #[arg(long, value_name = "NAME", default_value = "admin")]
     pub(in crate::command) admin: String,
