@@ -339,7 +339,7 @@ mod tests {
     fn neighbouring_terms_are_fetched_together() {
         let xorb = xorb(1, 10);
         let terms = [term(&xorb, 0, 3), term(&xorb, 6, 8), term(&xorb, 2, 4)];
-        let plan = plan(&terms, 0..u64::MAX, &[xorb.clone()]).unwrap();
+        let plan = plan(&terms, 0..u64::MAX, std::slice::from_ref(&xorb)).unwrap();
         let chunks: Vec<_> = plan.xorbs[&xorb.hash]
             .iter()
             .map(|s| (s.chunks.start, s.chunks.end))
