@@ -6,7 +6,7 @@ SINEW := $(CARGO_TARGET_DIR)/debug/sinew
 # Everything but Rerun (`sinew --features view`), which `make interop` builds.
 ALL := --workspace --features sinew/default,sinew-runtime/topics,sinew-datasets/gstreamer,sinew-datasets/remote,sinew-datasets/ndarray
 
-.PHONY: demo test interop lerobot rerun lint fuzz docs bench bench-datasets bench-policies bench-hub build setup
+.PHONY: demo test interop lerobot oracle rerun lint fuzz docs bench bench-datasets bench-policies bench-hub build setup
 
 demo: setup ## set up, simulate an SO-101, record, replay, run a policy; report at the end
 	cargo build -p sinew
@@ -18,12 +18,15 @@ test: ## all tests that need no PyTorch
 	cargo nextest run $(ALL)
 	cargo test --doc $(ALL) --quiet
 
-interop: rerun lerobot ## the tests against the heavy peers (PyTorch, LeRobot, Rerun)
+interop: rerun oracle lerobot ## the tests against the heavy peers (PyTorch, LeRobot, Hugging Face's crates, Rerun)
 
 lerobot: ## the tests against LeRobot and the hub's clients, then docs/interop.md (after `make test`); TESTS chooses some
 	scripts/setup interop
 	cargo nextest run --profile interop $(ALL) -E '$(or $(TESTS),all())'
 	$(if $(TESTS),,scripts/interop-table)
+
+oracle: ## the hub's Xet formats beside Hugging Face's own crates (250 crates, built apart)
+	cd hub/oracle && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/oracle cargo test --locked --features simulation -- --include-ignored
 
 rerun: ## a build with Rerun (400 crates more), and its tests
 	scripts/setup tests

@@ -129,6 +129,52 @@ mod replay_kept;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+    use std::sync::OnceLock;
+
+    /// Every seed with the target that takes it.
+    fn seeds() -> &'static [(Target, Vec<u8>)] {
+        static SEEDS: OnceLock<Vec<(Target, Vec<u8>)>> = OnceLock::new();
+        SEEDS.get_or_init(|| {
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
+            let mut seeds = Vec::new();
+            for target in TARGETS {
+                for file in std::fs::read_dir(folder.join(target.0)).unwrap() {
+                    seeds.push((*target, std::fs::read(file.unwrap().path()).unwrap()));
+                }
+            }
+            seeds
+        })
+    }
+
+    proptest! {
+        // What a fuzzer does first, in every run of the tests.
+        #[test]
+        fn damaged_seeds_break_nothing(
+            seed: Index,
+            edits in prop::collection::vec((any::<Index>(), any::<u8>()), 0..6),
+            piece: (Index, Index),
+            place: Index,
+            is_cut in prop::bool::weighted(0.1),
+        ) {
+            let ((_, target), bytes) = seed.get(seeds());
+            let mut bytes = bytes.clone();
+            for (at, byte) in edits {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let (one, other) = (piece.0.index(bytes.len()), piece.1.index(bytes.len()));
+            let piece = bytes[one.min(other)..one.max(other)].to_vec();
+            let place = place.index(bytes.len());
+            if is_cut {
+                bytes.truncate(place);
+            } else if piece.len() < 40 {
+                bytes.splice(place..place, piece);
+            }
+            target(&bytes);
+        }
+    }
 
     #[test]
     fn what_fuzzing_found_stays_mended() {
