@@ -81,9 +81,8 @@ async fn work(plan: Arc<Plan>) -> Result<Vec<Duration>, Failure> {
 
 async fn ask(stream: &mut BufReader<TcpStream>, plan: &Plan, path: &str) -> Result<(), Failure> {
     let Plan { address, token, .. } = plan;
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\r\n"
-    );
+    let request =
+        format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\r\n");
     stream.get_mut().write_all(request.as_bytes()).await?;
     let mut line = String::new();
     stream.read_line(&mut line).await?;
@@ -111,7 +110,9 @@ async fn ask(stream: &mut BufReader<TcpStream>, plan: &Plan, path: &str) -> Resu
 fn report(times: &[Duration]) -> serde_json::Value {
     let ms = |at: f64| {
         let index = ((times.len() as f64 * at) as usize).min(times.len().saturating_sub(1));
-        times.get(index).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+        times
+            .get(index)
+            .map_or(0.0, |time| time.as_secs_f64() * 1e3)
     };
     serde_json::json!({
         "requests": times.len(), "p50_ms": ms(0.5), "p90_ms": ms(0.9), "p99_ms": ms(0.99), "max_ms": ms(1.0),

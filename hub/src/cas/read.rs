@@ -104,8 +104,14 @@ fn plan_term(
 }
 
 async fn read_piece(objects: &Objects, piece: Piece) -> Result<Bytes> {
-    let Piece { key, packed, wanted } = piece;
-    let raw = objects.read_with(&key, packed, |packed| unpack(packed)).await?;
+    let Piece {
+        key,
+        packed,
+        wanted,
+    } = piece;
+    let raw = objects
+        .read_with(&key, packed, |packed| unpack(packed))
+        .await?;
     let raw = raw.map_err(|error| Error::Damaged(format!("{key}: {error}; run fsck")))?;
     if raw.len() < wanted.end {
         return Err(Error::Damaged(format!(
