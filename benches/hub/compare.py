@@ -14,6 +14,7 @@ import os
 import platform
 import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -330,6 +331,8 @@ def main():
     parts = options.parts.split(",")
     if set(parts) - set(PARTS):
         parser.error(f"unknown parts {set(parts) - set(PARTS)}; there are {PARTS}")
+    # Ended from outside, it still ends its servers.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     bench = Bench(options)
     about = machine(options)
     print(json.dumps(about), flush=True)

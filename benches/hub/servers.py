@@ -126,10 +126,13 @@ class Sinew(Server):
     def start(self):
         command = [self.binary, "serve", "--data", self.folder / "data", "--host", "127.0.0.1", "--port", "0", "--json"]
         process = self.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        line = process.stdout.readline()
-        if not line:
-            sys.exit(f"{self.binary} ended at its start with exit code {process.wait()}")
-        said = json.loads(line)
+        text = ""
+        while not text.endswith("}\n"):
+            line = process.stdout.readline()
+            if not line:
+                sys.exit(f"{self.binary} ended at its start with exit code {process.wait()}")
+            text += line
+        said = json.loads(text)
         self.token = said["token"]
         return said["endpoint"]
 

@@ -109,9 +109,7 @@ async fn read_piece(objects: &Objects, piece: Piece) -> Result<Bytes> {
         packed,
         wanted,
     } = piece;
-    let raw = objects
-        .read_with(&key, packed, |packed| unpack(packed))
-        .await?;
+    let raw = objects.read_with(&key, packed, unpack).await?;
     let raw = raw.map_err(|error| Error::Damaged(format!("{key}: {error}; run fsck")))?;
     if raw.len() < wanted.end {
         return Err(Error::Damaged(format!(

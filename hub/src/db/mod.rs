@@ -41,6 +41,8 @@ impl Db {
         }
         let options = AnyPoolOptions::new()
             .max_connections(if is_sqlite { 8 } else { 16 })
+            // A file does not hang up. Asking costs two changes of threads, as much as a query.
+            .test_before_acquire(!is_sqlite)
             .acquire_timeout(Duration::from_secs(30));
         let options = options.after_connect(move |connection, _| {
             Box::pin(async move {

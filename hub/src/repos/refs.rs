@@ -96,10 +96,8 @@ pub(crate) async fn resolve(db: &Db, repo: &Repo, revision: &str) -> Result<Comm
         return Ok(found);
     }
     for name in candidates(revision) {
-        if let Some(oid) = target(db, repo, &name).await? {
-            return commit_by_id(db, repo, &oid)
-                .await?
-                .ok_or_else(|| Error::Damaged(format!("{name} of {} has no commit", repo.id)));
+        if let Some(found) = commit_at(db, repo, &name).await? {
+            return Ok(found);
         }
     }
     let shown: String = revision.chars().take(200).collect();
@@ -107,6 +105,19 @@ pub(crate) async fn resolve(db: &Db, repo: &Repo, revision: &str) -> Result<Comm
         Code::RevisionNotFound,
         format!("{} has no revision {shown:?}", repo.full_name()),
     ))
+}
+
+/// The commit that a full name points to, in one query because every reading request needs it.
+async fn commit_at(db: &Db, repo: &Repo, name: &str) -> Result<Option<Commit>> {
+    let row: Option<CommitRow> = sqlx::query_as(
+        "SELECT c.oid, c.tree, c.parent, c.author, c.title, c.message, c.date_s \
+         FROM refs r JOIN commits c ON c.repo = r.repo AND c.oid = r.target WHERE r.repo = $1 AND r.name = $2",
+    )
+    .bind(repo.id.clone())
+    .bind(name.to_owned())
+    .fetch_optional(db.pool())
+    .await?;
+    Ok(row.map(commit))
 }
 
 /// A commit of a repository by its id.
