@@ -6,7 +6,7 @@ SINEW := $(CARGO_TARGET_DIR)/debug/sinew
 # Everything but Rerun (`sinew --features view`), which `make interop` builds.
 ALL := --workspace --features sinew/default,sinew-runtime/topics,sinew-datasets/gstreamer,sinew-datasets/remote,sinew-datasets/ndarray
 
-.PHONY: demo test interop lerobot rerun lint fuzz docs bench bench-datasets bench-policies build setup
+.PHONY: demo test interop lerobot rerun stores lint fuzz docs bench bench-datasets bench-policies build setup
 
 demo: setup ## set up, simulate an SO-101, record, replay, run a policy; report at the end
 	cargo build -p sinew
@@ -18,11 +18,16 @@ test: ## all tests that need no PyTorch
 	cargo nextest run $(ALL)
 	cargo test --doc $(ALL) --quiet
 
-interop: lerobot rerun ## the tests against the heavy peers (PyTorch, LeRobot, Rerun)
+interop: lerobot rerun stores ## the tests against the heavy peers (PyTorch, LeRobot, Rerun)
 
 lerobot: ## the tests against LeRobot; TESTS chooses some of them
 	scripts/setup interop
 	cargo nextest run --profile interop $(ALL) -E '$(or $(TESTS),all())'
+
+STORES := binary(/^(xet_client|command|operate|clients|clients_git)$$/) + (binary(server) - test(many_requests) - test(guessed))
+stores: ## the hub's tests with objects in a real S3 server, and on two servers that answer in turn
+	scripts/setup interop
+	SINEW_HUB_REPLICAS=2 scripts/hub-s3 cargo nextest run --ignore-default-filter -p sinew-hub -E '$(STORES)'
 
 rerun: ## a build with Rerun (400 crates more), and its tests
 	scripts/setup tests
