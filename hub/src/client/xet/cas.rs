@@ -177,6 +177,7 @@ impl Cas {
                 &Ask {
                     url,
                     range,
+                    follows: true,
                     ..Ask::default()
                 },
             )?;
