@@ -6,7 +6,7 @@ SINEW := $(CARGO_TARGET_DIR)/debug/sinew
 # Everything but Rerun (`sinew --features view`), which `make interop` builds.
 ALL := --workspace --features sinew/default,sinew-runtime/topics,sinew-datasets/gstreamer,sinew-datasets/remote,sinew-datasets/ndarray
 
-.PHONY: demo test interop lerobot oracle rerun lint fuzz docs bench bench-datasets bench-policies bench-hub build setup
+.PHONY: demo test interop lerobot stores oracle rerun lint fuzz docs bench bench-datasets bench-policies bench-hub build setup
 
 demo: setup ## set up, simulate an SO-101, record, replay, run a policy; report at the end
 	cargo build -p sinew
@@ -18,7 +18,7 @@ test: ## all tests that need no PyTorch
 	cargo nextest run $(ALL)
 	cargo test --doc $(ALL) --quiet
 
-interop: rerun oracle lerobot ## the tests against the heavy peers (PyTorch, LeRobot, Hugging Face's crates, Rerun)
+interop: rerun oracle stores lerobot ## the tests against the heavy peers (PyTorch, LeRobot, Hugging Face's crates, S3, Rerun)
 
 lerobot: ## the tests against LeRobot and the hub's clients, then docs/interop.md (after `make test`); TESTS chooses some
 	scripts/setup interop
@@ -27,6 +27,11 @@ lerobot: ## the tests against LeRobot and the hub's clients, then docs/interop.m
 
 oracle: ## the hub's Xet formats beside Hugging Face's own crates (250 crates, built apart)
 	cd hub/oracle && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/oracle cargo test --locked --features simulation -- --include-ignored
+
+STORES := binary(/^(xet_client|command|operate|clients|clients_git)$$/) + (binary(server) - test(many_requests) - test(guessed))
+stores: ## the hub's tests with objects in a real S3 server, and on two servers that answer in turn
+	scripts/setup interop
+	SINEW_HUB_REPLICAS=2 scripts/hub-s3 cargo nextest run --ignore-default-filter $(ALL) -E 'package(sinew-hub) & ($(STORES))'
 
 rerun: ## a build with Rerun (400 crates more), and its tests
 	scripts/setup tests

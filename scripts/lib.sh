@@ -12,6 +12,7 @@ QUADROTOR=1.0.2      # foundation-policy: recurrent quadrotor policy
 QUADROTOR_SHA256=fd869d9603da60eaddbec08f212d32b1e23ca279ff56994a871a89dc1d2242f6
 H5PY=3.16.0          # reads that policy's checkpoint
 NUMPY=2.3.5          # so does this
+S3S_FS=0.14.1        # a server that speaks S3, in a folder
 # Releases of the hub's clients, an environment each: their ways to upload differ.
 HUB_CLIENTS="hub-133 hub-240 hub-119 hub-160 hub-datasets hub-git"
 PEERS=${SINEW_PEERS:-$HOME/.cache/sinew-peers}
@@ -138,4 +139,13 @@ make_package() {
   "$venv/bin/python" -m pip install -q --no-deps --no-index --force-reinstall "$wheels"/*.whl ||
     fail "pip could not install the Python package into $venv"
   rm -r "$wheels"
+}
+
+# s3s-fs, on which the hub's tests keep objects: a program of the crate registry.
+make_s3() {
+  local root="$PEERS/s3"
+  [ "$(cat "$root/.stamp" 2>/dev/null)" = "$S3S_FS" ] && return
+  env -u CARGO_TARGET_DIR cargo install --quiet --locked --force --root "$root" --features binary "s3s-fs@$S3S_FS" ||
+    fail "cargo could not install s3s-fs@$S3S_FS; see above"
+  echo "$S3S_FS" >"$root/.stamp"
 }

@@ -183,6 +183,7 @@ fn concrete(path: &str) -> String {
         .replace("{*path}", "README.md")
         .replace("{prefix}", "default")
         .replace("{repo}", "0")
+        .replace("{grant}", "0")
         .replace("{size}", "1");
     let filled = ["{file}", "{hash}", "{sha256}"]
         .iter()

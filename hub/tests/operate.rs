@@ -90,9 +90,9 @@ fn fsck(server: &Server) -> FsckReport {
 }
 
 /// The only object of a kind that is larger than `least`.
-fn object(folder: &Path, kind: &str, least: u64) -> PathBuf {
+fn object(objects: &Path, kind: &str, least: u64) -> PathBuf {
     let mut found = Vec::new();
-    for head in std::fs::read_dir(folder.join("objects").join(kind)).unwrap() {
+    for head in std::fs::read_dir(objects.join(kind)).unwrap() {
         let files = std::fs::read_dir(head.unwrap().path()).unwrap();
         found.extend(
             files
@@ -148,9 +148,9 @@ fn fsck_finds_every_kind_of_damage() {
         );
         std::fs::write(path, sound).unwrap();
     };
-    damage(&object(server.folder(), "xorbs", 0), "xorb ");
-    let (folder, pointers) = (server.folder(), 100);
-    let pack = std::fs::read_dir(folder.join("objects/packs")).unwrap();
+    damage(&object(server.objects(), "xorbs", 0), "xorb ");
+    let pointers = 100;
+    let pack = std::fs::read_dir(server.objects().join("packs")).unwrap();
     let packs = pack.flat_map(|head| std::fs::read_dir(head.unwrap().path()).unwrap());
     let pack = packs
         .map(|file| file.unwrap().path())
@@ -169,7 +169,7 @@ fn gc(server: &Server) -> GcReport {
 fn wait(server: &Server) {
     const DAYS: Duration = Duration::from_secs(31 * 24 * 3600);
     server.run(server.hub.shift_marks(DAYS)).unwrap();
-    let mut open = vec![server.folder().join("objects")];
+    let mut open = vec![server.objects().to_owned()];
     while let Some(folder) = open.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -245,6 +245,60 @@ fn gc_removes_only_what_was_unused_for_thirty_days() {
     );
     assert_eq!(gc(&server), GcReport::default());
     assert!(get(&server, "/admin/one/resolve/main/a/hi.txt") == "hi");
+}
+
+fn delete(server: &Server, path: &str) {
+    let gone = ureq::delete(format!("{}{path}", server.endpoint()))
+        .header("authorization", format!("Bearer {}", server.token))
+        .call();
+    assert!(gone.is_ok(), "{path}");
+}
+
+/// A commit on a branch of its own, which is deleted again; its id.
+fn dropped(server: &Server, branch: &str) -> String {
+    let repo = "/api/models/admin/one";
+    post(server, &format!("{repo}/branch/{branch}"), "{}");
+    let body = lines(&[small("side.txt", "aGk=")]).replace("change", branch);
+    post(server, &format!("{repo}/commit/{branch}"), &body);
+    let log = get(server, &format!("{repo}/commits/{branch}"));
+    let log: serde_json::Value = serde_json::from_str(&log).unwrap();
+    delete(server, &format!("{repo}/branch/{branch}"));
+    log[0]["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn gc_leaves_what_a_commit_that_stays_leads_to() {
+    let (server, _) = filled();
+    dropped(&server, "first");
+    assert!(gc(&server).unused > 1);
+    wait(&server);
+    // The same files again, and dropped again before the next run: what they were marked by is old.
+    let second = dropped(&server, "second");
+    let report = gc(&server);
+    assert_eq!((report.commits, report.git_objects), (1, 0), "{report:?}");
+    assert!(fsck(&server).problems.is_empty());
+    let start = format!(r#"{{"startingPoint":"{second}"}}"#);
+    post(&server, "/api/models/admin/one/branch/third", &start);
+    assert_eq!(get(&server, "/admin/one/resolve/third/side.txt"), "hi");
+}
+
+#[test]
+fn gc_removes_what_crashes_left() {
+    let (server, _) = filled();
+    let (old, new) = (
+        server.spool().join(".upload-old"),
+        server.spool().join(".upload-new"),
+    );
+    std::fs::write(&old, "x").unwrap();
+    std::fs::write(&new, "x").unwrap();
+    let file = std::fs::File::options().write(true).open(&old).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(2 * 24 * 3600))
+        .unwrap();
+    gc(&server);
+    assert!(
+        !old.exists() && new.exists(),
+        "what is being uploaded stays"
+    );
 }
 
 #[test]

@@ -16,6 +16,8 @@ const WORDS_LIMIT_BYTES: u64 = 16 << 10;
 const HEADER_LIMIT_BYTES: usize = 64 << 10;
 /// The slowest transfer that is borne, bytes/s.
 const SLOWEST_BYTES_S: u64 = 32 << 10;
+/// Most redirects of one request that follows them.
+const REDIRECTS: u32 = 6;
 /// The longest wait between tries that nobody asked for.
 const BACKOFF_LIMIT: Duration = Duration::from_secs(8);
 /// The longest wait that a hub may ask for.
@@ -90,6 +92,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) headers: &'a [(String, String)],
     /// The answer may take minutes: there is much to do.
     pub(crate) is_slow: bool,
+    /// Goes where the server sends it, with all headers but the token.
+    pub(crate) follows: bool,
 }
 
 impl Ask<'_> {
@@ -203,6 +207,9 @@ impl Http {
         config = config.timeout_recv_body(slowest(expected));
         if ask.is_slow {
             config = config.timeout_recv_response(Some(10 * self.options.patience));
+        }
+        if ask.follows {
+            config = config.max_redirects(REDIRECTS);
         }
         if is_loopback(ask.url) {
             config = config.proxy(None);

@@ -180,6 +180,7 @@ impl Cas {
                 &Ask {
                     url,
                     range,
+                    follows: true,
                     ..Ask::default()
                 },
             )?;
