@@ -198,10 +198,11 @@ async fn an_interrupted_download_goes_on_and_a_spoilt_one_begins_anew() {
             hash: Hash::from_bytes([1; 32]),
             ..files[0]
         };
-        assert!(matches!(
-            fetch(&cas, &nobodys, &path),
-            Err(ClientError::Refused { status: 404, .. })
-        ));
+        let refused = fetch(&cas, &nobodys, &path);
+        assert!(
+            matches!(refused, Err(ClientError::Refused { .. })),
+            "{refused:?}"
+        );
     })
     .await;
 }
