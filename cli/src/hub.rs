@@ -60,7 +60,7 @@ impl Destination {
     /// Pushes the dataset's folder.
     #[cfg(feature = "hub")]
     pub(crate) fn push(&self, dataset: &Path) -> Result<()> {
-        self.0.push(dataset, true).map_err(as_error)
+        self.0.push(dataset).map_err(as_error)
     }
 
     /// There is nowhere to push to.

@@ -5,8 +5,7 @@ mod support;
 use rand::{RngCore, SeedableRng, rngs::SmallRng};
 use sinew_hub::client::xet::{Progress, UploadOptions};
 use sinew_hub::client::{
-    ClientError, HttpOptions, HubClient, Kind, PullOptions, PushOptions, RepoId, by_path, pull,
-    push, scan,
+    ClientError, HttpOptions, HubClient, Kind, PushOptions, RepoId, by_path, push, scan,
 };
 use std::fs;
 use std::io::{Read, Write};
@@ -14,7 +13,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use support::Server;
+use support::{Server, pull_all};
 
 fn options() -> HttpOptions {
     HttpOptions {
@@ -103,18 +102,8 @@ fn paths_that_lead_out_of_the_folder_are_not_written() {
     });
     let hub = HubClient::new(&hub, None, options()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let head = hub.head(&repo("x"), "main").unwrap();
-    let entries = hub.tree(&head.repo, &head.commit, "", true).unwrap();
     let inside = folder.path().join("inside");
-    let error = pull(
-        &hub,
-        &head,
-        &entries,
-        &inside,
-        &PullOptions::default(),
-        &Progress::default(),
-    )
-    .unwrap_err();
+    let error = pull_all(&hub, &repo("x"), "main", &inside).unwrap_err();
     assert!(error.to_string().contains("is not written"), "{error}");
     assert!(!folder.path().join("outside").exists() && !inside.exists());
 }
@@ -139,17 +128,7 @@ fn a_file_of_another_content_than_stated_is_refused_and_leaves_nothing() {
     );
     let hub = HubClient::new(&hub, None, options()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let head = hub.head(&repo("x"), "main").unwrap();
-    let entries = hub.tree(&head.repo, &head.commit, "", true).unwrap();
-    let result = pull(
-        &hub,
-        &head,
-        &entries,
-        folder.path(),
-        &PullOptions::default(),
-        &Progress::default(),
-    );
-    let error = result.unwrap_err();
+    let error = pull_all(&hub, &repo("x"), "main", folder.path()).unwrap_err();
     assert!(matches!(error, ClientError::Differs { .. }), "{error}");
     assert!(!folder.path().join("a.txt").exists());
 }
@@ -333,17 +312,7 @@ fn a_hub_without_a_chunk_store_gets_and_gives_large_files_whole() {
     fs::copy(here.join("a.bin"), here.join("c.bin")).unwrap();
     let report = go();
     assert_eq!((report.changed, report.sent_bytes), (1, 0), "{report:?}");
-    let head = hub.head(&repo("plain"), "main").unwrap();
-    let entries = hub.tree(&head.repo, &head.commit, "", true).unwrap();
-    pull(
-        &hub,
-        &head,
-        &entries,
-        &copy,
-        &PullOptions::default(),
-        &Progress::default(),
-    )
-    .unwrap();
+    pull_all(&hub, &repo("plain"), "main", &copy).unwrap();
     for name in ["a.bin", "b.txt", "c.bin"] {
         assert!(
             fs::read(here.join(name)).unwrap() == fs::read(copy.join(name)).unwrap(),
@@ -371,15 +340,7 @@ fn a_hub_without_a_chunk_store_gets_and_gives_large_files_whole() {
             .iter()
             .any(|entry| entry.path == "d.bin" && entry.xet.is_some())
     );
-    pull(
-        &hub,
-        &head,
-        &entries,
-        &copy,
-        &PullOptions::default(),
-        &Progress::default(),
-    )
-    .unwrap();
+    pull_all(&hub, &repo("plain"), "main", &copy).unwrap();
     assert!(fs::read(here.join("d.bin")).unwrap() == fs::read(copy.join("d.bin")).unwrap());
 }
 

@@ -5,14 +5,12 @@ mod support;
 
 use rand::{RngCore, SeedableRng, rngs::SmallRng};
 use serde_json::{Value, json};
-use sinew_hub::client::{
-    HttpOptions, HubClient, Kind, PullOptions, PushOptions, RepoId, by_path, pull, push, scan,
-};
+use sinew_hub::client::{HttpOptions, HubClient, Kind, PushOptions, RepoId, by_path, push, scan};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use support::{Server, get, post};
+use support::{Server, get, post, pull_all};
 
 fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; len];
@@ -58,17 +56,7 @@ fn what_one_server_took_the_other_has() {
     large.splice(4_000_000..4_000_000, noise(1000, 2));
     fs::write(up.join("data.bin"), &large).unwrap();
     assert!(push_all(&hub, &up) < 1_000_000);
-    let head = hub.head(&repo(), "v3.0").unwrap();
-    let entries = hub.tree(&head.repo, &head.commit, "", true).unwrap();
-    pull(
-        &hub,
-        &head,
-        &entries,
-        &down,
-        &PullOptions::default(),
-        &Default::default(),
-    )
-    .unwrap();
+    pull_all(&hub, &repo(), "v3.0", &down).unwrap();
     assert!(fs::read(down.join("data.bin")).unwrap() == large);
 }
 

@@ -149,7 +149,8 @@ mod simulated {
             &format!("running the policy in {}", args.policy.display()),
         );
         let stop = whole.child();
-        let policy = run::drive(&run_args(args, robot), Some(world), stop.clone())?;
+        let run = run_args(args, robot, folder);
+        let policy = run::drive(&run, Some(world), stop.clone())?;
         end_if_interrupted(stop.cause())?;
         server.check()?;
         step(args, "joining what the cameras saw into one video");
@@ -211,10 +212,11 @@ mod simulated {
         }
     }
 
-    fn run_args(args: &Demo, robot: RobotArgs) -> Run {
+    /// The policy is the folder whose pictures were looked at: on a hub there may be another by now.
+    fn run_args(args: &Demo, robot: RobotArgs, policy: PathBuf) -> Run {
         Run {
             robot,
-            policy: args.policy.clone(),
+            policy,
             computing: Computing {
                 engine: args.engine,
                 ..Computing::default()

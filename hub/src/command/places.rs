@@ -108,7 +108,7 @@ impl Destination {
     ///
     /// # Errors
     /// If it cannot be pushed; the message says how to try again. The folder stays as it is.
-    pub fn push(&self, folder: &Path, shows_progress: bool) -> Result<(), Failure> {
+    pub fn push(&self, folder: &Path) -> Result<(), Failure> {
         let pushed = run_line(
             &[
                 "push".into(),
@@ -121,7 +121,7 @@ impl Destination {
             &mut Scene {
                 environment: self.environment.clone(),
                 out: &mut std::io::stderr(),
-                shows_progress,
+                shows_progress: true,
             },
         );
         pushed.map_err(|failure| {

@@ -250,6 +250,21 @@ pub(crate) fn python(environment: &str) -> PathBuf {
     python
 }
 
+/// Brings all of a revision into a folder.
+#[cfg(feature = "client")]
+pub(crate) fn pull_all(
+    hub: &sinew_hub::client::HubClient,
+    repo: &sinew_hub::client::RepoId,
+    revision: &str,
+    folder: &Path,
+) -> sinew_hub::client::ClientResult<sinew_hub::client::PullReport> {
+    use sinew_hub::client::{PullOptions, pull};
+    let head = hub.head(repo, revision)?;
+    let entries = hub.tree(&head.repo, &head.commit, "", true)?;
+    let (options, progress) = (PullOptions::default(), Default::default());
+    pull(hub, &head, &entries, folder, &options, &progress)
+}
+
 /// Posts JSON as the first administrator; it must succeed.
 pub(crate) fn post(server: &Server, path: &str, body: &str) {
     let response = ureq::post(format!("{}{path}", server.endpoint()))
