@@ -10,6 +10,7 @@ use sinew_hub::operate::{
     self, FsckOptions, FsckReport, GcOptions, GcReport, TokenGrant, TokenRequest,
 };
 use sinew_hub::server::{Hub, Options};
+use sqlx::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -299,6 +300,33 @@ fn gc_removes_what_crashes_left() {
         !old.exists() && new.exists(),
         "what is being uploaded stays"
     );
+}
+
+#[test]
+fn whoever_is_about_to_refer_to_something_waits_while_gc_removes() {
+    let mut database = String::new();
+    let server = Server::start_with(|options| database.clone_from(&options.database));
+    post(&server, "/api/repos/create", r#"{"name":"one"}"#);
+    // As `gc` does it.
+    let lock = if database.starts_with("sqlite") {
+        "BEGIN IMMEDIATE"
+    } else {
+        "BEGIN; SELECT pg_advisory_xact_lock(5350411)"
+    };
+    sqlx::any::install_default_drivers();
+    let mut gc = server.run(sqlx::AnyConnection::connect(&database)).unwrap();
+    server.run(sqlx::raw_sql(lock).execute(&mut gc)).unwrap();
+    let object = format!(r#"{{"oid":"{}","size":1}}"#, "0".repeat(64));
+    let batch = format!(r#"{{"operation":"upload","transfers":["basic"],"objects":[{object}]}}"#);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| post(&server, "/admin/one.git/info/lfs/objects/batch", &batch));
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!asking.is_finished(), "it was told what is there");
+        server
+            .run(sqlx::raw_sql("ROLLBACK").execute(&mut gc))
+            .unwrap();
+        asking.join().unwrap();
+    });
 }
 
 #[test]

@@ -14,7 +14,7 @@ mod tables;
 
 pub use backup::{BackupReport, backup, restore};
 pub use collect::{GcOptions, GcReport, KEPT_AT_LEAST, gc};
-pub(crate) use collect::{Kind as Marked, unmark};
+pub(crate) use collect::{Kind as Marked, unmark, unmark_history};
 pub use export::{AuditFilter, export_audit};
 pub use fsck::{FsckOptions, FsckReport, Problem, fsck};
 pub use people::{

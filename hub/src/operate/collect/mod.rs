@@ -272,8 +272,13 @@ async fn names(db: &Db, kind: &str, of: Option<&[String]>) -> Result<HashSet<Str
         .collect::<Result<_>>()
 }
 
-/// Says that something is in use after all.
+/// Says that something is in use after all. What is there when this returns stays: not before `gc` has removed what it
+/// found marked does it return, so that nobody takes for known what is about to go.
 pub(crate) async fn unmark(db: &Db, kind: Kind, ids: &[String]) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let mut transaction = db.write().await?;
     for part in ids.chunks(crate::db::LIST) {
         let text = format!(
             "DELETE FROM gc_marks WHERE kind = '{}' AND id IN ({})",
@@ -284,7 +289,21 @@ pub(crate) async fn unmark(db: &Db, kind: Kind, ids: &[String]) -> Result<()> {
         for id in part {
             query = query.bind(id.clone());
         }
-        query.execute(db.pool()).await?;
+        query.execute(&mut *transaction).await?;
     }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// The same of every commit of a repository, and with them of all that they lead to.
+pub(crate) async fn unmark_history(db: &Db, repo: &str) -> Result<()> {
+    let mut transaction = db.write().await?;
+    let text = "DELETE FROM gc_marks WHERE kind = 'commit' AND id IN \
+                (SELECT repo || '/' || oid FROM commits WHERE repo = $1)";
+    sqlx::query(text)
+        .bind(repo.to_owned())
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
     Ok(())
 }

@@ -4,6 +4,7 @@
 use super::pack::Id;
 use crate::db::Db;
 use crate::error::{Error, Result};
+use crate::operate::unmark_history;
 use crate::repos::Repo;
 use crate::repos::git::{Entry, Facts, hash_bytes};
 use crate::repos::trees::{EMPTY, load_many};
@@ -40,8 +41,9 @@ impl Known {
         Ok(known)
     }
 
-    /// Adds what lay at every commit.
+    /// Adds what lay at every commit, also of such that no branch leads to; all of it is in use from here on.
     pub(super) async fn load_history(&mut self, db: &Db, repo: &Repo) -> Result<()> {
+        unmark_history(db, &repo.id).await?;
         let all: Vec<(String,)> =
             sqlx::query_as("SELECT DISTINCT tree FROM commits WHERE repo = $1")
                 .bind(repo.id.clone())
