@@ -215,9 +215,12 @@ mod tests {
         let expected = push::Rehearsed {
             objects: 5,
             commits: 1,
+            tags: 0,
             is_whole: true,
         };
         assert_eq!(described, expected);
+        let tagged = push::rehearse(&push::pack_of(&seed("git_pack/tagged")[1..])).unwrap();
+        assert!(tagged.is_whole && tagged.tags == 1, "{tagged:?}");
         let pack = push::rehearse(&push::with_digest(&seed("git_pack/of_git")[1..])).unwrap();
         assert!(pack.is_whole && pack.commits == 2, "{pack:?}");
         assert_eq!(rehearsal::packets(&seed("packets/push")), Some(2));

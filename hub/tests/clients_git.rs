@@ -4,7 +4,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Server, post, python};
+use support::{Server, get, post, python};
 
 /// A home of its own, so that no setting of this machine has a say.
 struct Git {
@@ -174,6 +174,88 @@ fn branches_tags_and_merges_move_as_gits_do() {
 }
 
 #[test]
+fn annotated_tags_come_back_as_they_were_pushed() {
+    let git = Git::start();
+    let url = git.create("tagged");
+    git.ok(".", &["clone", "-q", &url, "one"]);
+    git.ok(".", &["clone", "-q", &url, "early"]);
+    git.write("one/a.txt", b"a");
+    git.commit("one", "A release");
+    git.ok("one", &["tag", "-a", "-m", "What is new", "v1"]);
+    git.ok("one", &["push", "-q", "--follow-tags", "origin", "main"]);
+    let tag = git.ok("one", &["rev-parse", "v1"]);
+    let commit = git.ok("one", &["rev-parse", "main"]);
+    let listed = git.ok("one", &["ls-remote", "origin"]);
+    let (tag, commit) = (tag.trim(), commit.trim());
+    assert!(
+        listed.contains(&format!("{tag}\trefs/tags/v1\n")),
+        "{listed}"
+    );
+    assert!(
+        listed.contains(&format!("{commit}\trefs/tags/v1^{{}}")),
+        "{listed}"
+    );
+    // By a clone, by a fetch that follows tags, by name alone, and at a depth.
+    git.ok(".", &["clone", "-q", &url, "two"]);
+    git.ok("early", &["fetch", "-q"]);
+    git.ok(".", &["init", "-q", "three"]);
+    git.ok("three", &["fetch", "-q", &url, "refs/tags/v1:refs/tags/v1"]);
+    git.ok(
+        ".",
+        &[
+            "clone", "-q", "--depth", "1", "--branch", "v1", &url, "four",
+        ],
+    );
+    for place in ["two", "early", "three", "four"] {
+        let words = git.ok(
+            place,
+            &[
+                "for-each-ref",
+                "--format=%(objectname) %(contents)",
+                "refs/tags/v1",
+            ],
+        );
+        assert!(
+            words.starts_with(tag) && words.contains("What is new"),
+            "{place}: {words}"
+        );
+        git.ok(place, &["fsck", "--strict"]);
+    }
+    // The hub's own interface knows the commit by the tag's name.
+    assert_eq!(get(&git.server, "/admin/tagged/resolve/v1/a.txt"), "a");
+    // The same tag by another name, which git need not send again; then one moved, and one removed.
+    git.ok("two", &["push", "-q", "origin", "v1:refs/tags/also"]);
+    git.ok(
+        "one",
+        &["tag", "-f", "-a", "-m", "Once more", "v1", "main~1"],
+    );
+    git.refused("one", &["push", "origin", "v1"], "already exists");
+    git.ok("one", &["push", "-q", "--force", "origin", "v1"]);
+    git.refused(
+        "two",
+        &[
+            "push",
+            "--force-with-lease=v1:v1",
+            "origin",
+            "main:refs/tags/v1",
+        ],
+        "stale info",
+    );
+    git.refused(
+        "one",
+        &["push", "origin", "+refs/tags/v1:refs/heads/odd"],
+        "",
+    );
+    git.ok("one", &["push", "-q", "--delete", "origin", "also"]);
+    git.ok(
+        "one",
+        &["push", "-q", "--force", "origin", "main:refs/tags/v1"],
+    );
+    let listed = git.ok("one", &["ls-remote", "--tags", "origin"]);
+    assert_eq!(listed, format!("{commit}\trefs/tags/v1\n"));
+}
+
+#[test]
 fn what_the_hub_does_not_keep_is_refused() {
     let git = Git::start();
     let url = git.create("rules");
@@ -200,7 +282,13 @@ fn what_the_hub_does_not_keep_is_refused() {
     git.write("one/pointer.txt", pointer.as_bytes());
     again("A pointer to nothing", "git lfs push");
     git.ok("one", &["tag", "-a", "-m", "words", "v2"]);
-    git.refused("one", &["push", "origin", "v2"], "annotated tags");
+    git.ok("one", &["tag", "-a", "-m", "a tag on it", "v3", "v2"]);
+    git.refused("one", &["push", "origin", "v3"], "tags on commits");
+    git.ok(
+        "one",
+        &["tag", "-a", "-m", "a file", "v4", "main:.gitattributes"],
+    );
+    git.refused("one", &["push", "origin", "v4"], "tags on commits");
     git.refused(
         "one",
         &["push", "origin", "main:refs/odd/name"],

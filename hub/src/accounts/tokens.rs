@@ -3,7 +3,7 @@
 
 use super::rights::{Caller, Right};
 use super::{Account, AccountRow, COLUMNS, account};
-use crate::db::{Db, hex, new_id, now_ms, random};
+use crate::db::{Db, new_id, now_ms, random};
 use crate::error::Result;
 use sha2::{Digest, Sha256};
 
@@ -197,5 +197,5 @@ async fn grants(db: &Db, token_id: &str) -> Result<Vec<(String, Right)>> {
 }
 
 fn digest(token: &str) -> String {
-    hex(&Sha256::digest(token.as_bytes()))
+    hex::encode(Sha256::digest(token.as_bytes()))
 }

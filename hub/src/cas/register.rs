@@ -7,7 +7,7 @@ use super::files::encode_terms;
 use super::read;
 use super::xorbs::Tables;
 use crate::accounts::{Caller, quota};
-use crate::db::{Db, hex, now_ms};
+use crate::db::{Db, now_ms};
 use crate::error::{Error, Result};
 use crate::objects::Objects;
 use crate::operate::{Marked, unmark};
@@ -126,7 +126,7 @@ async fn check(
 ) -> Result<Checked> {
     check_hashes(target.tables, &file).await?;
     let first = first_chunk(target.tables, &file).await?;
-    let claimed = file.sha256.map(|digest| hex(&digest));
+    let claimed = file.sha256.map(hex::encode);
     let name = file.hash.to_string();
     let known = known.get(&name);
     let is_known = known.is_some();
@@ -191,7 +191,7 @@ async fn digest(target: Target<'_>, file: &FileEntry) -> Result<String> {
             file.hash
         )));
     }
-    Ok(hex(&hasher.finalize()))
+    Ok(hex::encode(hasher.finalize()))
 }
 
 /// Writes files down; false when all were known to this repository.

@@ -4,7 +4,6 @@ use super::error::{ClientError, ClientResult};
 use super::tree::Content;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -42,8 +41,8 @@ impl Digester {
 
     pub(crate) fn finish(self) -> Content {
         match self {
-            Self::Git(state) => Content::Git(hex(&state.finalize())),
-            Self::Sha256(state) => Content::Sha256(hex(&state.finalize())),
+            Self::Git(state) => Content::Git(hex::encode(state.finalize())),
+            Self::Sha256(state) => Content::Sha256(hex::encode(state.finalize())),
         }
     }
 
@@ -86,16 +85,6 @@ pub(crate) fn is_content(path: &Path, content: &Content, size: u64) -> ClientRes
     let mut digester = Digester::like(content, size);
     digester.read(path, &mut file)?;
     Ok(digester.finish() == *content)
-}
-
-/// Lower-case hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A repository onto this machine. Files that are there already are left alone; each of the others arrives whole,
 //! checked, or not at all. What an interrupted pull left is used by the next.
 
-use super::digest::{hex, is_content};
+use super::digest::is_content;
 use super::error::{ClientError, ClientResult};
 use super::hub::HubClient;
 use super::parallel::for_each;
@@ -199,7 +199,7 @@ impl<'a> Pull<'a> {
             .chain_update(b"\0")
             .chain_update(&entry.path)
             .finalize();
-        let mut name = hex(&name);
+        let mut name = hex::encode(name);
         name.truncate(32);
         self.parts.join(format!("{name}.part"))
     }

@@ -3,7 +3,7 @@
 
 use super::commit::{Candidate, Change, Committed, Message, Mode, PullRequest, SAMPLE_BYTES};
 use super::compare::{Difference, compare};
-use super::digest::{Digester, hex};
+use super::digest::Digester;
 use super::error::{ClientError, ClientResult};
 use super::folder::{LocalFile, Stamp};
 use super::hub::HubClient;
@@ -224,7 +224,7 @@ impl Push<'_> {
             })? {
                 Some(UploadedFile { sha256, size, .. }) => {
                     let done = Stored {
-                        sha256: hex(&sha256),
+                        sha256: hex::encode(sha256),
                         size,
                     };
                     stored.insert(file.path.clone(), done);

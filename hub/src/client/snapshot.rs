@@ -197,7 +197,7 @@ impl Shelf {
     }
 
     fn revision_file(&self, revision: &str) -> PathBuf {
-        let name = super::digest::hex(&Sha256::digest(revision.as_bytes()));
+        let name = hex::encode(Sha256::digest(revision.as_bytes()));
         self.folder.join("revisions").join(name)
     }
 

@@ -196,28 +196,10 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
 
 /// A new random identifier of 24 hex digits.
 pub(crate) fn new_id() -> Result<String> {
-    Ok(hex(&random::<12>()?))
-}
-
-/// Lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Ok(hex::encode(random::<12>()?))
 }
 
 /// The bytes of lower- or upper-case hex, if it is hex.
 pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    digits
-        .chunks_exact(2)
-        .map(|pair| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok())
-        .collect()
+    hex::decode(text).ok()
 }

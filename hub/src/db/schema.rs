@@ -4,11 +4,12 @@ use super::Db;
 use crate::error::{Error, Result};
 use sqlx::AssertSqlSafe;
 
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     include_str!("../../migrations/0001_start.sql"),
     include_str!("../../migrations/0002_operation.sql"),
     include_str!("../../migrations/0003_rates.sql"),
     include_str!("../../migrations/0004_pull_requests.sql"),
+    include_str!("../../migrations/0005_annotated_tags.sql"),
 ];
 
 /// Applies what is missing.

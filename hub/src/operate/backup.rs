@@ -2,7 +2,7 @@
 //! filled from it.
 
 use super::tables::{self, Line};
-use crate::db::{Db, from_hex, hex};
+use crate::db::{Db, from_hex};
 use crate::error::{Error, Result};
 use crate::objects::{KINDS, Objects};
 use crate::server::{Hub, Options};
@@ -299,7 +299,7 @@ impl<W: Write> Hashed<W> {
     }
 
     fn finish(self) -> (String, W) {
-        (hex(&self.hasher.finalize()), self.inner)
+        (hex::encode(self.hasher.finalize()), self.inner)
     }
 }
 

@@ -1,10 +1,11 @@
 //! Recomputing what is stored: nothing that the database says is believed.
 
 use crate::cas::{files, read};
-use crate::db::{Db, Row, from_hex, hex};
+use crate::db::{Db, Row, from_hex};
 use crate::error::{Error, Result};
 use crate::objects::{lfs_key, pack_key, xorb_key};
 use crate::repos::git::{Facts, decode_tree, object_id};
+use crate::repos::tags;
 use crate::repos::trees::EMPTY;
 use crate::server::Hub;
 use crate::xet::xorb::{XorbCheck, XorbTable};
@@ -83,6 +84,7 @@ pub async fn fsck(
     check.trees().await?;
     progress("commits and refs");
     check.commits().await?;
+    check.tags().await?;
     progress("xorbs");
     check.xorbs().await?;
     progress("large files");
@@ -240,6 +242,29 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
+    async fn tags(&mut self) -> Result<()> {
+        let rows = sqlx::query(
+            "SELECT t.repo, t.name, t.oid, t.raw, r.target FROM tag_objects t \
+             JOIN refs r ON r.repo = t.repo AND r.name = t.name",
+        )
+        .fetch_all(self.db().pool())
+        .await?;
+        for row in rows {
+            let (repo, name): (String, String) = (row.try_get("repo")?, row.try_get("name")?);
+            let (oid, raw): (String, Vec<u8>) = (row.try_get("oid")?, row.try_get("raw")?);
+            let target: String = row.try_get("target")?;
+            let is_right = object_id("tag", &raw) == oid
+                && tags::parse(&oid, raw).is_ok_and(|tag| tag.commit == target);
+            if !is_right {
+                self.problem(
+                    format!("{name} of repository {repo}"),
+                    format!("its tag object {oid} is another"),
+                );
+            }
+        }
+        Ok(())
+    }
+
     async fn xorbs(&mut self) -> Result<()> {
         let mut rows = sqlx::query("SELECT hash, size, chunks FROM xorbs").fetch(self.db().pool());
         while let Some(row) = rows.try_next().await? {
@@ -384,7 +409,7 @@ impl<'a> Check<'a> {
             seen += piece.len() as u64;
         }
         self.report.bytes += seen;
-        let is_right = seen == len && hex(&hasher.finalize()) == sha256;
+        let is_right = seen == len && hex::encode(hasher.finalize()) == sha256;
         Ok((!is_right).then(|| "its bytes are others".to_owned()))
     }
 }

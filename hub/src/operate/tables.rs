@@ -1,6 +1,6 @@
 //! The database's rows as JSON lines: `["table", value, …]`, byte strings as `{"hex": "…"}`.
 
-use crate::db::{Db, Row, from_hex, hex, parameters};
+use crate::db::{Db, Row, from_hex, parameters};
 use crate::error::{Error, Result};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ pub(super) struct Table {
 }
 
 /// All tables but those that only hold what is under way, in the order in which they refer to each other.
-pub(super) const TABLES: [Table; 20] = [
+pub(super) const TABLES: [Table; 21] = [
     Table {
         name: "settings",
         columns: "name:t value:t",
@@ -56,6 +56,10 @@ pub(super) const TABLES: [Table; 20] = [
     Table {
         name: "refs",
         columns: "repo:t name:t target:t message:t",
+    },
+    Table {
+        name: "tag_objects",
+        columns: "repo:t name:t oid:t raw:b",
     },
     Table {
         name: "pull_requests",
@@ -143,7 +147,7 @@ fn line(table: &Table, row: &Row) -> Result<Value> {
     for (index, (_, kind)) in table.columns().enumerate() {
         values.push(match kind {
             "i" => json!(row.try_get::<Option<i64>, _>(index)?),
-            "b" => json!({"hex": hex(&row.try_get::<Vec<u8>, _>(index)?)}),
+            "b" => json!({"hex": hex::encode(&row.try_get::<Vec<u8>, _>(index)?)}),
             _ => json!(row.try_get::<Option<String>, _>(index)?),
         });
     }

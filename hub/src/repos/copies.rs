@@ -51,6 +51,7 @@ pub(crate) async fn fill(
     let texts = [
         "INSERT INTO refs (repo, name, target, message) SELECT $1, name, target, message FROM refs \
          WHERE repo = $2 AND name NOT LIKE 'refs/pr/%'",
+        "INSERT INTO tag_objects (repo, name, oid, raw) SELECT $1, name, oid, raw FROM tag_objects WHERE repo = $2",
         "INSERT INTO repo_tags (repo, tag) SELECT $1, tag FROM repo_tags WHERE repo = $2",
         "UPDATE repos SET card = s.card, tags = s.tags, sdk = s.sdk, git_bytes = s.git_bytes \
          FROM (SELECT card, tags, sdk, git_bytes FROM repos WHERE id = $2) AS s WHERE repos.id = $1",

@@ -1,6 +1,5 @@
 //! Git's objects: ids, trees and commits, as bytes. Format: git's documentation, `gitformat-pack` and `hash-object`.
 
-use crate::db::hex;
 use crate::error::{Error, Result};
 use sha1::{Digest, Sha1};
 
@@ -11,7 +10,7 @@ pub(crate) type Oid = String;
 pub(crate) fn object_id(kind: &str, content: &[u8]) -> Oid {
     let mut hasher = hasher(kind, content.len() as u64);
     hasher.update(content);
-    hex(&hasher.finalize())
+    hex::encode(hasher.finalize())
 }
 
 /// A hasher that has seen the head of an object of `size` bytes.
@@ -158,37 +157,93 @@ pub(crate) fn hash_bytes<const N: usize>(text: &str) -> Result<[u8; N]> {
 
 /// Reads a stored tree back.
 pub(crate) fn decode_tree(oid: &str, raw: &[u8], facts: &[u8]) -> Result<Vec<Entry>> {
-    let damaged = || Error::Damaged(format!("tree {oid} does not parse; run fsck"));
-    let mut reader = Bytes(raw);
-    let mut facts = Bytes(facts);
-    let mut entries = Vec::new();
-    while !reader.0.is_empty() {
-        let mode = reader.until(b' ').ok_or_else(damaged)?;
-        let is_executable = mode == b"100755";
-        let name = reader.until(0).ok_or_else(damaged)?;
-        let name = String::from_utf8(name.to_vec()).map_err(|_| damaged())?;
-        let oid = hex(reader.take(20).ok_or_else(damaged)?);
-        let facts = read_facts(&mut facts).ok_or_else(damaged)?;
-        entries.push(Entry {
-            name,
-            is_executable,
-            oid,
-            facts,
-        });
-    }
-    Ok(entries)
+    StoredTree::new(raw, facts)
+        .map(|entry| entry?.decode())
+        .collect::<Option<_>>()
+        .ok_or_else(|| damaged(oid))
 }
 
-fn read_facts(from: &mut Bytes<'_>) -> Option<Facts> {
-    match from.take(1)?[0] {
-        0 => Some(Facts::Folder),
-        1 => Some(Facts::Blob { size: from.u64()? }),
-        2 => Some(Facts::Pointer {
-            size: from.u64()?,
-            sha256: hex(from.take(32)?),
-            content_size: from.u64()?,
-        }),
-        _ => None,
+/// The entry of one name in a stored tree. The others are passed over, which for a file of a large folder is much less
+/// work than reading them all.
+pub(crate) fn find_in_tree(
+    oid: &str,
+    raw: &[u8],
+    facts: &[u8],
+    name: &str,
+) -> Result<Option<Entry>> {
+    for entry in StoredTree::new(raw, facts) {
+        let entry = entry.ok_or_else(|| damaged(oid))?;
+        if entry.name == name.as_bytes() {
+            return entry.decode().map(Some).ok_or_else(|| damaged(oid));
+        }
+    }
+    Ok(None)
+}
+
+fn damaged(oid: &str) -> Error {
+    Error::Damaged(format!("tree {oid} does not parse; run fsck"))
+}
+
+/// Reads a stored tree, entry by entry.
+struct StoredTree<'a> {
+    raw: Bytes<'a>,
+    facts: Bytes<'a>,
+}
+
+impl<'a> StoredTree<'a> {
+    fn new(raw: &'a [u8], facts: &'a [u8]) -> Self {
+        Self {
+            raw: Bytes(raw),
+            facts: Bytes(facts),
+        }
+    }
+
+    fn entry(&mut self) -> Option<StoredEntry<'a>> {
+        Some(StoredEntry {
+            mode: self.raw.until(b' ')?,
+            name: self.raw.until(0)?,
+            id: self.raw.take(20)?,
+            facts: self.facts.facts()?,
+        })
+    }
+}
+
+impl<'a> Iterator for StoredTree<'a> {
+    /// `None` in place of an entry that does not parse.
+    type Item = Option<StoredEntry<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        (!self.raw.0.is_empty()).then(|| self.entry())
+    }
+}
+
+/// An entry of a stored tree, in its bytes.
+struct StoredEntry<'a> {
+    mode: &'a [u8],
+    name: &'a [u8],
+    id: &'a [u8],
+    facts: &'a [u8],
+}
+
+impl StoredEntry<'_> {
+    fn decode(&self) -> Option<Entry> {
+        let (kind, facts) = self.facts.split_first()?;
+        let mut facts = Bytes(facts);
+        Some(Entry {
+            name: std::str::from_utf8(self.name).ok()?.to_owned(),
+            is_executable: self.mode == b"100755",
+            oid: hex::encode(self.id),
+            facts: match kind {
+                0 => Facts::Folder,
+                1 => Facts::Blob { size: facts.u64()? },
+                2 => Facts::Pointer {
+                    size: facts.u64()?,
+                    sha256: hex::encode(facts.take(32)?),
+                    content_size: facts.u64()?,
+                },
+                _ => return None,
+            },
+        })
     }
 }
 
@@ -207,6 +262,17 @@ impl<'a> Bytes<'a> {
         let head = self.take(at)?;
         self.take(1)?;
         Some(head)
+    }
+
+    /// The facts of one entry, as [`push_facts`] writes them.
+    fn facts(&mut self) -> Option<&'a [u8]> {
+        let len = match self.0.first()? {
+            0 => 1,
+            1 => 1 + 8,
+            2 => 1 + 8 + 32 + 8,
+            _ => return None,
+        };
+        self.take(len)
     }
 
     fn u64(&mut self) -> Option<u64> {
@@ -297,6 +363,11 @@ mod tests {
             entries.sort_by(|a, b| a.name.cmp(&b.name));
             entries.dedup_by(|a, b| a.name == b.name);
             let tree = encode_tree(entries.clone()).unwrap();
+            for entry in &entries {
+                let found = find_in_tree(&tree.oid, &tree.raw, &tree.facts, &entry.name).unwrap();
+                prop_assert_eq!(found.as_ref(), Some(entry));
+            }
+            prop_assert_eq!(find_in_tree(&tree.oid, &tree.raw, &tree.facts, "/").unwrap(), None);
             let mut back = decode_tree(&tree.oid, &tree.raw, &tree.facts).unwrap();
             back.sort_by(|a, b| a.name.cmp(&b.name));
             prop_assert_eq!(back, entries);
@@ -304,7 +375,9 @@ mod tests {
 
         #[test]
         fn damaged_trees_do_not_panic(raw in prop::collection::vec(any::<u8>(), 0..99), facts in prop::collection::vec(any::<u8>(), 0..99)) {
-            let _ = decode_tree("x", &raw, &facts);
+            let all = decode_tree("x", &raw, &facts);
+            let found = find_in_tree("x", &raw, &facts, "a");
+            prop_assert!(all.is_err() || found.is_ok());
             let _ = parse_pointer(&raw);
         }
     }

@@ -17,6 +17,7 @@ pub(crate) mod pending;
 pub(crate) mod pulls;
 pub(crate) mod push;
 pub(crate) mod refs;
+pub(crate) mod tags;
 pub(crate) mod trees;
 
 use crate::accounts::{Account, Caller};

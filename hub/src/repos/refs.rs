@@ -20,6 +20,24 @@ pub(crate) struct Ref {
     pub target: String,
 }
 
+/// A branch or a tag as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// Full: `refs/heads/main`.
+    pub name: String,
+    /// Commit id.
+    pub target: String,
+    /// Id of its tag object, of an annotated tag.
+    pub tag: Option<String>,
+}
+
+impl Listed {
+    /// The object that git sees there.
+    pub(crate) fn oid(&self) -> &str {
+        self.tag.as_ref().unwrap_or(&self.target)
+    }
+}
+
 /// A commit that a revision means, and what it said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Commit {
@@ -133,15 +151,17 @@ pub(crate) async fn commit_by_id(db: &Db, repo: &Repo, oid: &str) -> Result<Opti
 }
 
 /// All branches and tags, in order of their names.
-pub(crate) async fn all(db: &Db, repo: &Repo) -> Result<Vec<Ref>> {
-    let rows: Vec<(String, String)> =
-        sqlx::query_as("SELECT name, target FROM refs WHERE repo = $1 ORDER BY name")
-            .bind(repo.id.clone())
-            .fetch_all(db.pool())
-            .await?;
+pub(crate) async fn all(db: &Db, repo: &Repo) -> Result<Vec<Listed>> {
+    let rows: Vec<(String, String, Option<String>)> = sqlx::query_as(
+        "SELECT r.name, r.target, t.oid FROM refs r LEFT JOIN tag_objects t ON t.repo = r.repo AND t.name = r.name \
+         WHERE r.repo = $1 ORDER BY r.name",
+    )
+    .bind(repo.id.clone())
+    .fetch_all(db.pool())
+    .await?;
     Ok(rows
         .into_iter()
-        .map(|(name, target)| Ref { name, target })
+        .map(|(name, target, tag)| Listed { name, target, tag })
         .collect())
 }
 

@@ -1,6 +1,6 @@
 //! Reading trees: by path, and whole, in the order of paths.
 
-use super::git::{Entry, decode_tree};
+use super::git::{Entry, decode_tree, find_in_tree};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use sqlx::Row;
@@ -12,9 +12,7 @@ pub(crate) const EMPTY: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 /// One tree's entries.
 pub(crate) async fn load(db: &Db, oid: &str) -> Result<Vec<Entry>> {
     let mut trees = load_many(db, &[oid.to_owned()]).await?;
-    trees
-        .remove(oid)
-        .ok_or_else(|| Error::Damaged(format!("tree {oid} is missing; run fsck")))
+    trees.remove(oid).ok_or_else(|| missing(oid))
 }
 
 /// Several trees' entries by their ids.
@@ -48,13 +46,30 @@ pub(crate) async fn find(db: &Db, root: &str, path: &str) -> Result<Option<Entry
         if !here.is_folder() {
             return Ok(None);
         }
-        let entries = load(db, &here.oid).await?;
-        match entries.into_iter().find(|entry| entry.name == part) {
+        match child(db, &here.oid, part).await? {
             Some(entry) => here = entry,
             None => return Ok(None),
         }
     }
     Ok(Some(here))
+}
+
+/// One entry of a tree.
+async fn child(db: &Db, tree: &str, name: &str) -> Result<Option<Entry>> {
+    if tree == EMPTY {
+        return Ok(None);
+    }
+    let row: Option<(Vec<u8>, Vec<u8>)> =
+        sqlx::query_as("SELECT raw, facts FROM trees WHERE oid = $1")
+            .bind(tree.to_owned())
+            .fetch_optional(db.pool())
+            .await?;
+    let (raw, facts) = row.ok_or_else(|| missing(tree))?;
+    find_in_tree(tree, &raw, &facts, name)
+}
+
+fn missing(oid: &str) -> Error {
+    Error::Damaged(format!("tree {oid} is missing; run fsck"))
 }
 
 fn root_entry(oid: &str) -> Entry {
@@ -232,9 +247,7 @@ pub(crate) async fn all_files(db: &Db, tree: &str) -> Result<Vec<Item>> {
         let trees = load_many(db, &wanted).await?;
         let mut next = Vec::new();
         for (path, oid) in level {
-            let entries = trees
-                .get(&oid)
-                .ok_or_else(|| Error::Damaged(format!("tree {oid} is missing; run fsck")))?;
+            let entries = trees.get(&oid).ok_or_else(|| missing(&oid))?;
             for entry in entries {
                 let path = join(&path, &entry.name);
                 if entry.is_folder() {

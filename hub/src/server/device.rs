@@ -6,7 +6,7 @@ use super::access::Visit;
 use super::info::{first, pairs};
 use super::reply::{ok, read_body, set, with_status};
 use crate::accounts::{NewToken, TokenRole, check_password, tokens};
-use crate::db::{hex, now_ms, random};
+use crate::db::{now_ms, random};
 use crate::error::{Error, Result};
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -35,13 +35,13 @@ async fn form(body: Body) -> Result<Pairs> {
 }
 
 fn digest(code: &str) -> String {
-    hex(&Sha256::digest(code.as_bytes()))
+    hex::encode(Sha256::digest(code.as_bytes()))
 }
 
 /// Begins a login.
 pub(super) async fn begin(visit: Visit, State(hub): State<Arc<Hub>>) -> Result<Response> {
     throttle(&hub, &visit).await?;
-    let device_code = hex(&random::<32>()?);
+    let device_code = hex::encode(random::<32>()?);
     let user_code = user_code()?;
     let now = now_ms();
     sqlx::query("DELETE FROM device_logins WHERE expires_ms < $1")

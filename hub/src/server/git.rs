@@ -20,7 +20,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use packets::{DELIMITER, FLUSH, Fetch, Request, line};
+use packets::{DELIMITER, FLUSH, Fetch, ListRefs, Request, line};
 pub(super) use receive::receive_pack;
 use std::io::Read;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ pub(super) async fn upload_pack(
     let bytes = read_body(body, REQUEST).await?;
     let bytes = unzip(&headers, bytes)?;
     match packets::parse(&bytes)? {
-        Request::ListRefs(prefixes) => list_refs(&hub, &visit, &prefixes).await,
+        Request::ListRefs(request) => list_refs(&hub, &visit, &request).await,
         Request::Fetch(request) => fetch(hub, visit, request).await,
     }
 }
@@ -118,11 +118,12 @@ pub(super) fn rehearse(bytes: &[u8]) -> Option<usize> {
     receive::rehearse(bytes).ok()
 }
 
-async fn list_refs(hub: &Hub, visit: &Visit, prefixes: &[String]) -> Result<Response> {
+async fn list_refs(hub: &Hub, visit: &Visit, request: &ListRefs) -> Result<Response> {
     let all = refs::all(&hub.db, visit.repo()?).await?;
     let is_wanted = |name: &str| {
-        prefixes.is_empty()
-            || prefixes
+        request.prefixes.is_empty()
+            || request
+                .prefixes
                 .iter()
                 .any(|prefix| name.starts_with(prefix.as_str()))
     };
@@ -135,7 +136,11 @@ async fn list_refs(hub: &Hub, visit: &Visit, prefixes: &[String]) -> Result<Resp
         )));
     }
     for one in all.iter().filter(|one| is_wanted(&one.name)) {
-        body.extend(line(&format!("{} {}\n", one.target, one.name)));
+        let peeled = match &one.tag {
+            Some(_) if request.peels => format!(" peeled:{}", one.target),
+            _ => String::new(),
+        };
+        body.extend(line(&format!("{} {}{peeled}\n", one.oid(), one.name)));
     }
     body.extend_from_slice(FLUSH);
     Ok(answer(Body::from(body), RESULT))

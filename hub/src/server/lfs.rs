@@ -7,7 +7,7 @@ use super::reply::{Json, ok, set};
 use super::resolve::{large_away, large_bytes, respond};
 use crate::accounts::{Right, quota};
 use crate::cas::register::link;
-use crate::db::{hex, now_ms};
+use crate::db::now_ms;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::objects::lfs_key;
@@ -273,7 +273,7 @@ pub(super) async fn put(
     spool
         .fill(body.into_data_stream(), size, |piece| hasher.update(piece))
         .await?;
-    let found = hex(&hasher.finalize());
+    let found = hex::encode(hasher.finalize());
     if spool.size() != size || found != sha256 {
         return Err(Error::bad(format!(
             "the object was announced as {sha256} of {size} bytes and is {found} of {}",

@@ -1,7 +1,7 @@
 //! What the hub signs: addresses that work without a token for a while, and the tokens of Xet's part. The key
 //! lies in the database, so that every replica can check what another one signed.
 
-use crate::db::{Db, from_hex, hex, now_ms, random};
+use crate::db::{Db, from_hex, now_ms, random};
 use crate::error::{Error, Result};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -48,7 +48,7 @@ impl Keys {
     pub(crate) async fn load(db: &Db) -> Result<Self> {
         let random = random::<32>()?;
         sqlx::query("INSERT INTO settings (name, value) VALUES ('signing-key', $1) ON CONFLICT (name) DO NOTHING")
-            .bind(hex(&random))
+            .bind(hex::encode(random))
             .execute(db.pool())
             .await?;
         let row: (String,) =
@@ -80,7 +80,7 @@ impl Keys {
 
     /// A signature of a text for one purpose, hex.
     pub(crate) fn signed(&self, purpose: &str, text: &str) -> String {
-        hex(&self.sign(purpose, text))
+        hex::encode(self.sign(purpose, text))
     }
 
     /// Whether a signature is the one of this hub.
@@ -93,7 +93,7 @@ impl Keys {
     pub(crate) fn link(&self, purpose: &str, thing: &str) -> String {
         let expires = now_ms() / 1000 + LINK_S;
         let signature = self.sign(purpose, &format!("{thing}\0{expires}"));
-        format!("?e={expires}&s={}", hex(&signature))
+        format!("?e={expires}&s={}", hex::encode(&signature))
     }
 
     /// Checks the query of an address.
@@ -119,7 +119,11 @@ impl Keys {
         };
         let text = serde_json::json!(grant).to_string();
         let signature = self.sign("xet", &text);
-        let token = format!("xet_{}.{}", URL_SAFE_NO_PAD.encode(&text), hex(&signature));
+        let token = format!(
+            "xet_{}.{}",
+            URL_SAFE_NO_PAD.encode(&text),
+            hex::encode(&signature)
+        );
         (token, grant.expires_s)
     }
 

@@ -1,7 +1,7 @@
 //! Pushed commits, read as git has them.
 
 use super::pack::Id;
-use crate::db::{from_hex, hex};
+use crate::db::from_hex;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::repos::names::is_commit_id;
@@ -31,7 +31,7 @@ pub(super) struct PushedCommit {
 /// # Errors
 /// When it is none, or has more than databases and listings can show.
 pub(super) fn parse(id: &Id, raw: Vec<u8>) -> Result<PushedCommit> {
-    let oid = hex(id);
+    let oid = hex::encode(id);
     let bad = |problem: &str| Error::bad(format!("the commit {oid} {problem}"));
     if raw.len() > MOST {
         return Err(bad("is larger than 1 MiB"));

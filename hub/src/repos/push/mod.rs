@@ -1,8 +1,9 @@
 //! What git pushes: commits, trees and blobs in one pack, and where branches and tags go. Everything is checked
 //! before anything is visible, and either all refs of a push move or none.
 //!
-//! A push's path: [`pack`] unpacks and hashes every object → [`commits`] and [`trees`] walk from the new heads,
-//! with [`known`] for what the repository has → one transaction writes objects and moves refs.
+//! A push's path: [`pack`] unpacks and hashes every object → [`tags`] looks through annotated tags → [`commits`] and
+//! [`trees`] walk from the new heads, with [`known`] for what the repository has → one transaction writes objects and
+//! moves refs.
 
 mod commits;
 mod delta;
@@ -10,6 +11,7 @@ mod known;
 pub(crate) mod pack;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod rehearsal;
+mod tags;
 mod trees;
 
 use super::cards::{self, Telling};
@@ -20,7 +22,7 @@ use super::refs::{self, Ref};
 use super::{Repo, files};
 use crate::accounts::{Caller, quota};
 use crate::audit::{self, Event};
-use crate::db::{Db, LIST, from_hex, hex, new_id, parameters};
+use crate::db::{Db, LIST, from_hex, new_id, parameters};
 use crate::error::{Error, Result};
 use crate::objects::{Objects, pack_key};
 use commits::PushedCommit;
@@ -63,7 +65,8 @@ pub(crate) async fn push(
     for update in updates {
         check_name(target, update).await?;
     }
-    let commits = new_commits(target, updates, &pushed).await?;
+    let (updates, tags) = tags::peel(target, updates, &pushed).await?;
+    let commits = new_commits(target, &updates, &pushed).await?;
     let checked = check_trees(target, &commits, &pushed).await?;
     check_pointers(target, &checked.pointers).await?;
     let blobs: HashMap<Id, pack::Stored> = checked
@@ -80,7 +83,7 @@ pub(crate) async fn push(
         trees: &checked.new,
         pack: &pack,
     };
-    let main = main_tells(files, target.repo, updates, &commits).await?;
+    let main = main_tells(files, target.repo, &updates, &commits).await?;
     let mut transaction = target.db.write().await?;
     check_parents(&mut transaction, target.repo, &commits).await?;
     insert_blobs(&mut transaction, &pack).await?;
@@ -90,8 +93,14 @@ pub(crate) async fn push(
     }
     let large: Vec<&String> = checked.pointers.iter().map(|pointer| &pointer.0).collect();
     mark_committed(&mut transaction, target.repo, &large).await?;
-    for update in updates {
+    for update in &updates {
+        tags.check(&mut transaction, target.repo, &update.name)
+            .await?;
         move_ref(&mut transaction, target, update).await?;
+        if update.new.is_some() {
+            tags.write(&mut transaction, target.repo, &update.name)
+                .await?;
+        }
     }
     if let Some((head, telling)) = &main {
         cards::write(&mut transaction, target.caller, target.repo, head, telling).await?;
@@ -115,7 +124,7 @@ async fn main_tells(
         return Ok(None);
     };
     let tree = match commits.iter().find(|commit| commit.oid == head) {
-        Some(new) => hex(&new.tree),
+        Some(new) => hex::encode(new.tree),
         None => match refs::commit_by_id(files.db, repo, &head).await? {
             Some(known) => known.tree,
             // Then the push is refused.
@@ -262,7 +271,7 @@ async fn check_trees(
     try_trees(commits, pushed, known)?.map_err(|(path, id)| {
         Error::bad(format!(
             "{path:?} is the object {}, which is neither here nor in the push",
-            hex(&id)
+            hex::encode(id)
         ))
     })
 }
@@ -323,7 +332,7 @@ async fn store_blobs(
         let content = tokio::task::spawn_blocking(move || pushed.read(stored)).await;
         let content = content.map_err(|error| Error::Damaged(error.to_string()))??;
         packed.push(PackedBlob {
-            oid: hex(&id),
+            oid: hex::encode(id),
             size: stored.size,
             start: spool.size(),
         });
@@ -349,7 +358,7 @@ async fn insert_commit(
     )
     .bind(repo.id.clone())
     .bind(commit.oid.clone())
-    .bind(hex(&commit.tree))
+    .bind(hex::encode(commit.tree))
     .bind((!parents.is_empty()).then_some(parents))
     .bind(commit.author.clone())
     .bind(commit.title.clone())

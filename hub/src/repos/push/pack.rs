@@ -24,12 +24,14 @@ pub(crate) struct Limits {
     pub total: u64,
 }
 
-/// What an object is. Tags that are objects are not kept.
+/// What an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ObjectKind {
     Commit,
     Tree,
     Blob,
+    /// An annotated tag.
+    Tag,
 }
 
 impl ObjectKind {
@@ -39,6 +41,7 @@ impl ObjectKind {
             Self::Commit => "commit",
             Self::Tree => "tree",
             Self::Blob => "blob",
+            Self::Tag => "tag",
         }
     }
 }
@@ -165,11 +168,7 @@ impl Unpacking {
             1 => ObjectKind::Commit,
             2 => ObjectKind::Tree,
             3 => ObjectKind::Blob,
-            4 => {
-                return Err(Error::bad(
-                    "annotated tags are not kept; push plain ones, made with `git tag NAME`",
-                ));
-            }
+            4 => ObjectKind::Tag,
             6 => {
                 let base = reader.distance()?;
                 let base = at

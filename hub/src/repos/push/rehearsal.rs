@@ -22,6 +22,8 @@ pub(crate) struct Rehearsed {
     pub objects: usize,
     /// Commits that can be read.
     pub commits: usize,
+    /// Annotated tags that can be read.
+    pub tags: usize,
     /// Whether everything that these need is in the pack.
     pub is_whole: bool,
 }
@@ -30,20 +32,23 @@ pub(crate) struct Rehearsed {
 pub(crate) fn rehearse(pack: &[u8]) -> Result<Rehearsed> {
     let scratch = tempfile::tempfile().map_err(Error::io("make a scratch file"))?;
     let objects = pack::unpack(pack, scratch, LIMITS)?;
-    let mut read = Vec::new();
+    let (mut read, mut tags) = (Vec::new(), 0);
     for (id, stored) in &objects.by_id {
         let content = objects.read(*stored)?;
         assert_eq!(content.len() as u64, stored.size);
-        if stored.kind == ObjectKind::Commit
-            && let Ok(commit) = commits::parse(id, content)
-        {
-            read.push(commit);
+        match stored.kind {
+            ObjectKind::Commit => read.extend(commits::parse(id, content)),
+            ObjectKind::Tag => {
+                tags += usize::from(crate::repos::tags::parse(&hex::encode(id), content).is_ok());
+            }
+            ObjectKind::Tree | ObjectKind::Blob => {}
         }
     }
     let is_whole = matches!(try_trees(&read, &objects, Known::default()), Ok(Ok(_)));
     Ok(Rehearsed {
         objects: objects.by_id.len(),
         commits: read.len(),
+        tags,
         is_whole,
     })
 }
@@ -71,7 +76,7 @@ pub(crate) fn pack_of(mut bytes: &[u8]) -> Vec<u8> {
         let start = pack.len();
         push_object(&mut pack, kind, &starts, &content);
         starts.push(start);
-        let name = ["", "commit", "tree", "blob"].get(usize::from(kind));
+        let name = ["", "commit", "tree", "blob", "tag"].get(usize::from(kind));
         ids.push(crate::repos::git::object_id(
             name.unwrap_or(&"blob"),
             &content,
@@ -90,7 +95,7 @@ fn with_ids(kind: u8, content: &[u8], ids: &[String]) -> Vec<u8> {
         let wanted = (byte == b'\\').then(|| bytes.next()).flatten();
         let id = wanted.and_then(|at| ids.get(usize::from(at)));
         match (id, kind) {
-            (Some(id), 1) => out.extend_from_slice(id.as_bytes()),
+            (Some(id), 1 | 4) => out.extend_from_slice(id.as_bytes()),
             (Some(id), _) => {
                 let raw = crate::repos::git::hash_bytes::<20>(id).unwrap_or_default();
                 out.extend_from_slice(&raw);

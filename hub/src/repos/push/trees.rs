@@ -2,7 +2,6 @@
 
 use super::known::Known;
 use super::pack::{Id, ObjectKind, Objects, Stored};
-use crate::db::hex;
 use crate::error::{Error, Result};
 use crate::paths::PATH_LIMIT;
 use crate::repos::git::{EncodedTree, Entry, Facts, encode_tree, parse_pointer};
@@ -105,7 +104,7 @@ impl<'a> Trees<'a> {
             let stored = self.objects.get(id, ObjectKind::Tree).ok_or_else(missing)?;
             let entries = self.entries(&self.objects.read(stored)?, path, depth, &mut extent)?;
             let tree = encode_tree(entries.clone())?;
-            if tree.oid != hex(id) {
+            if tree.oid != hex::encode(id) {
                 return Err(
                     refused(path, "is a folder whose entries are not in git's order").into(),
                 );
@@ -170,7 +169,7 @@ impl<'a> Trees<'a> {
             entries.push(Entry {
                 name: name.to_owned(),
                 is_executable,
-                oid: hex(&id),
+                oid: hex::encode(id),
                 facts,
             });
         }

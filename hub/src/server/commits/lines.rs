@@ -1,6 +1,6 @@
 //! Reading a commit request: NDJSON, one change a line, contents straight into a pack.
 
-use crate::db::{hex, new_id};
+use crate::db::new_id;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::objects::{Spool, pack_key};
@@ -134,7 +134,7 @@ pub(super) async fn receive(hub: &Hub, repo: &Repo, body: Body) -> Result<Reques
             collector.take(parse(&line)?).await?;
         }
     }
-    let digest = hex(&lines.digest.finalize());
+    let digest = hex::encode(lines.digest.finalize());
     collector.finish(repo, digest).await
 }
 

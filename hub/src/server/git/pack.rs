@@ -20,6 +20,7 @@ pub(super) type Sender = mpsc::Sender<std::io::Result<Bytes>>;
 const COMMIT: u8 = 1;
 const TREE: u8 = 2;
 const BLOB: u8 = 3;
+const TAG: u8 = 4;
 
 /// Bytes that are collected before they are sent.
 const PIECE: usize = 256 * 1024;
@@ -31,7 +32,7 @@ pub(super) async fn write(
     objects: Objects,
     sender: &Sender,
 ) -> Result<()> {
-    let count = commits.send.len() + objects.trees.len() + objects.blobs.len();
+    let count = commits.send.len() + commits.tags.len() + objects.trees.len() + objects.blobs.len();
     let count =
         u32::try_from(count).map_err(|_| Error::bad("the repository has too many objects"))?;
     let mut writer = Writer::new(sender);
@@ -39,6 +40,9 @@ pub(super) async fn write(
     writer.raw(&count.to_be_bytes()).await?;
     for commit in &commits.send {
         writer.object(COMMIT, &commit.raw).await?;
+    }
+    for tag in &commits.tags {
+        writer.object(TAG, &tag.raw).await?;
     }
     trees(hub, &objects.trees, &mut writer).await?;
     blobs(hub, &objects.blobs, &mut writer).await?;

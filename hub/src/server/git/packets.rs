@@ -28,9 +28,17 @@ pub(super) fn packet(bytes: &[u8]) -> Vec<u8> {
 /// A request of protocol version 2.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Request {
-    /// Branches and tags whose names begin with one of these; all without any.
-    ListRefs(Vec<String>),
+    ListRefs(ListRefs),
     Fetch(Fetch),
+}
+
+/// Which branches and tags are to be listed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct ListRefs {
+    /// Those whose names begin with one of these; all without any.
+    pub prefixes: Vec<String>,
+    /// Whether to say which commits annotated tags are on.
+    pub peels: bool,
 }
 
 /// Which objects are wanted, and which are there.
@@ -44,12 +52,14 @@ pub(super) struct Fetch {
     pub depth: Option<usize>,
     /// Whether the client has said all that it has.
     pub is_done: bool,
+    /// Whether annotated tags on what is sent are wanted too.
+    pub includes_tags: bool,
 }
 
 /// Reads a request.
 pub(super) fn parse(bytes: &[u8]) -> Result<Request> {
     let mut command = String::new();
-    let mut prefixes = Vec::new();
+    let mut list = ListRefs::default();
     let mut fetch = Fetch::default();
     for (count, text) in Lines(bytes).enumerate() {
         let text = text?;
@@ -59,7 +69,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Request> {
         let (word, rest) = text.split_once([' ', '=']).unwrap_or((&text, ""));
         match word {
             "command" => command = rest.to_owned(),
-            "ref-prefix" => prefixes.push(rest.to_owned()),
+            "ref-prefix" => list.prefixes.push(rest.to_owned()),
+            "peel" => list.peels = true,
             "want" => fetch.wants.push(oid(rest)?),
             "have" => fetch.haves.push(oid(rest)?),
             "shallow" => fetch.shallow.push(oid(rest)?),
@@ -68,6 +79,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Request> {
                 fetch.depth = Some(depth.ok_or_else(|| Error::bad("deepen wants a number"))?);
             }
             "done" => fetch.is_done = true,
+            "include-tag" => fetch.includes_tags = true,
             "deepen-since" | "deepen-not" | "deepen-relative" | "filter" => {
                 return Err(Error::bad(format!(
                     "this hub does not know {word:?}; clone without it"
@@ -77,7 +89,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Request> {
         }
     }
     match command.as_str() {
-        "ls-refs" => Ok(Request::ListRefs(prefixes)),
+        "ls-refs" => Ok(Request::ListRefs(list)),
         "fetch" if fetch.wants.is_empty() => Err(Error::bad("the request wants nothing")),
         "fetch" => Ok(Request::Fetch(fetch)),
         _ => Err(Error::bad("the request has no command that this hub knows")),
@@ -161,8 +173,11 @@ mod tests {
     #[test]
     fn a_list_is_read() {
         let bytes = request(&["command=ls-refs\n", "peel\n", "ref-prefix refs/heads/\n"]);
-        let expected = Request::ListRefs(vec!["refs/heads/".to_owned()]);
-        assert_eq!(parse(&bytes).unwrap(), expected);
+        let expected = ListRefs {
+            prefixes: vec!["refs/heads/".to_owned()],
+            peels: true,
+        };
+        assert_eq!(parse(&bytes).unwrap(), Request::ListRefs(expected));
     }
 
     proptest! {

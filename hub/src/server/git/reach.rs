@@ -4,6 +4,7 @@ use super::packets::Fetch;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::repos::Repo;
+use crate::repos::tags::{self, TagObject};
 use crate::repos::trees::load_many;
 use sqlx::Row;
 use std::collections::{HashMap, HashSet};
@@ -19,6 +20,8 @@ pub(super) struct RawCommit {
 #[derive(Debug, Default)]
 pub(super) struct Commits {
     pub send: Vec<RawCommit>,
+    /// Annotated tags to be sent.
+    pub tags: Vec<TagObject>,
     /// Of what the client has: what is known here.
     pub common: Vec<String>,
     /// Trees of those, which the client has with everything in them.
@@ -30,7 +33,9 @@ pub(super) struct Commits {
 impl Commits {
     pub(super) async fn find(db: &Db, repo: &Repo, request: &Fetch) -> Result<Self> {
         let all = History::load(db, repo).await?;
-        if let Some(unknown) = request.wants.iter().find(|oid| !all.0.contains_key(*oid)) {
+        let mut tags = Tags::load(db, repo, request, &all).await?;
+        let wants = tags.peel(&request.wants);
+        if let Some(unknown) = wants.iter().find(|oid| !all.0.contains_key(*oid)) {
             return Err(Error::refused(404, format!("there is no commit {unknown}")));
         }
         let mut found = Self::default();
@@ -40,14 +45,67 @@ impl Commits {
         let has = all.ancestors(&found.common, &edges);
         let trees = found.common.iter().filter_map(|oid| all.0.get(oid));
         found.common_trees = trees.map(|commit| commit.0.clone()).collect();
-        let mut wanted = all.wanted(request, &has);
+        let mut wanted = all.wanted(wants, request.depth, &has);
         if request.depth.is_some() {
             found.shallow = wanted.edges.drain(..).collect();
             let deeper = edges.iter().filter(|oid| wanted.inner.contains(**oid));
             found.unshallow = deeper.map(|oid| (*oid).to_owned()).collect();
         }
+        if request.includes_tags {
+            tags.add_on(&wanted.send);
+        }
+        found.tags = tags.send;
         found.send = read_commits(db, repo, &wanted.send).await?;
         Ok(found)
+    }
+}
+
+/// Annotated tags of a fetch.
+#[derive(Default)]
+struct Tags {
+    /// Those that are not sent so far.
+    rest: Vec<TagObject>,
+    send: Vec<TagObject>,
+}
+
+impl Tags {
+    /// Reads them if the request has a use for them.
+    async fn load(db: &Db, repo: &Repo, request: &Fetch, all: &History) -> Result<Self> {
+        let mut found = Self::default();
+        if request.includes_tags || request.wants.iter().any(|oid| !all.0.contains_key(oid)) {
+            found.rest = tags::all(db, repo).await?;
+            found.rest.sort_by(|a, b| a.oid.cmp(&b.oid));
+            found.rest.dedup_by(|a, b| a.oid == b.oid);
+        }
+        Ok(found)
+    }
+
+    fn take(&mut self, is_wanted: impl Fn(&TagObject) -> bool) {
+        self.send
+            .extend(self.rest.extract_if(.., |tag| is_wanted(tag)));
+    }
+
+    /// Takes the tags among what is wanted, and returns the commits that are wanted then.
+    fn peel(&mut self, wants: &[String]) -> Vec<String> {
+        let ids: HashSet<&String> = wants.iter().collect();
+        self.take(|tag| ids.contains(&tag.oid));
+        let on: HashMap<&str, &str> = self
+            .send
+            .iter()
+            .map(|tag| (tag.oid.as_str(), tag.commit.as_str()))
+            .collect();
+        let commit = |oid: &String| {
+            on.get(oid.as_str())
+                .map_or(oid.as_str(), |commit| commit)
+                .to_owned()
+        };
+        wants.iter().map(commit).collect()
+    }
+
+    /// Takes the tags on these commits.
+    fn add_on(&mut self, commits: &[String]) {
+        let commits: HashSet<&String> = commits.iter().collect();
+        self.take(|tag| commits.contains(&tag.commit));
     }
 }
 
@@ -102,18 +160,18 @@ impl History {
     }
 
     /// What is wanted and not there, generation by generation.
-    fn wanted(&self, request: &Fetch, has: &HashSet<String>) -> Walked {
+    fn wanted(&self, wants: Vec<String>, most: Option<usize>, has: &HashSet<String>) -> Walked {
         let mut walked = Walked::default();
         let mut seen: HashSet<String> = HashSet::new();
-        let mut level: Vec<String> = request.wants.clone();
+        let mut level = wants;
         let mut depth = 0;
         while !level.is_empty() {
             depth += 1;
-            let is_last = request.depth == Some(depth);
+            let is_last = most == Some(depth);
             let mut next = Vec::new();
             for oid in level {
                 // Without a depth, what the client has leads nowhere new.
-                if !seen.insert(oid.clone()) || (request.depth.is_none() && has.contains(&oid)) {
+                if !seen.insert(oid.clone()) || (most.is_none() && has.contains(&oid)) {
                     continue;
                 }
                 let parents = self.parents(&oid);

@@ -40,10 +40,7 @@ pub(super) async fn advertise(hub: &Hub, visit: &Visit) -> Result<Response> {
     let all = refs::all(&hub.db, repo).await?;
     let mut capabilities = format!("\0{CAPABILITIES}");
     for one in &all {
-        body.extend(line(&format!(
-            "{} {}{capabilities}\n",
-            one.target, one.name
-        )));
+        body.extend(line(&format!("{} {}{capabilities}\n", one.oid(), one.name)));
         capabilities.clear();
     }
     if all.is_empty() {

@@ -104,7 +104,6 @@ fn hostile_packs_are_refused_in_words() {
     refused(b"PACK\0\0\0\x03\0\0\0\0", "version 2");
     refused(b"PACK\0\0\0\x02\xff\0\0\0", "push in parts");
     refused(&of(3, &[], &vec![0; 2 << 20]), "git-lfs");
-    refused(&of(4, &[], b"tag"), "annotated tags");
     refused(&of(5, &[], b"?"), "no kind of object 5");
     refused(&of(7, &[1; 20], &delta(b"x")), "no-thin");
     refused(&of(6, &[0x7f], &delta(b"x")), "before the pack");
