@@ -211,7 +211,7 @@ async fn write(
     if let Some(telling) = telling {
         cards::write(&mut transaction, caller, repo, &new.oid, telling).await?;
     }
-    note_change(&mut transaction, repo, &request.pack).await?;
+    note_change(&mut transaction, repo, request.pack.bytes()).await?;
     let event = Event {
         action: "repo.commit",
         target: &repo.web_path(),
@@ -226,11 +226,11 @@ async fn write(
 pub(super) async fn note_change(
     transaction: &mut Transaction<'static, Any>,
     repo: &Repo,
-    pack: &Pack,
+    bytes: u64,
 ) -> Result<()> {
     sqlx::query("UPDATE repos SET modified_ms = $1, git_bytes = git_bytes + $2 WHERE id = $3")
         .bind(now_ms())
-        .bind(i64::try_from(pack.bytes()).unwrap_or(i64::MAX))
+        .bind(i64::try_from(bytes).unwrap_or(i64::MAX))
         .bind(repo.id.clone())
         .execute(&mut **transaction)
         .await?;

@@ -5,6 +5,7 @@ use super::names::is_commit_id;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use sqlx::{Any, Row, Transaction};
+use std::collections::BTreeMap;
 
 /// Bytes of a tag, signature and message included.
 const MOST: usize = 64 * 1024;
@@ -46,22 +47,18 @@ pub(crate) fn parse(oid: &str, raw: Vec<u8>) -> Result<TagObject> {
     })
 }
 
-/// All of a repository, each once for every ref that has it.
-pub(crate) async fn all(db: &Db, repo: &Repo) -> Result<Vec<TagObject>> {
-    let rows = sqlx::query(
-        "SELECT t.oid, r.target, t.raw FROM tag_objects t JOIN refs r ON r.repo = t.repo AND r.name = t.name \
-         WHERE t.repo = $1 ORDER BY t.name",
-    )
-    .bind(repo.id.clone())
-    .fetch_all(db.pool())
-    .await?;
-    let mut found = Vec::with_capacity(rows.len());
+/// Bytes of tag objects of a repository, by their ids.
+pub(crate) async fn read(
+    db: &Db,
+    repo: &Repo,
+    oids: &[String],
+) -> Result<BTreeMap<String, Vec<u8>>> {
+    // Two refs may have the same.
+    let head = "SELECT oid, raw FROM tag_objects WHERE repo = $1 AND oid IN";
+    let rows = db.in_list(head, "", &[&repo.id], oids).await?;
+    let mut found = BTreeMap::new();
     for row in rows {
-        found.push(TagObject {
-            oid: row.try_get("oid")?,
-            commit: row.try_get("target")?,
-            raw: row.try_get("raw")?,
-        });
+        found.insert(row.try_get("oid")?, row.try_get("raw")?);
     }
     Ok(found)
 }

@@ -179,7 +179,7 @@ async fn fetch(hub: Arc<Hub>, visit: Visit, request: Fetch) -> Result<Response> 
     tokio::spawn(async move {
         let first = sender.send(Ok(Bytes::from(head))).await;
         if first.is_ok()
-            && let Err(error) = pack::write(&hub, &commits, objects, &sender).await
+            && let Err(error) = pack::write(&hub, &repo, &commits, objects, &sender).await
         {
             tracing::error!("sending a pack of {}: {error}", repo.id);
             // The client sees a stream that breaks off, and tries again.

@@ -272,8 +272,8 @@ async fn names(db: &Db, kind: &str, of: Option<&[String]>) -> Result<HashSet<Str
         .collect::<Result<_>>()
 }
 
-/// Says that something is in use after all. What is there when this returns stays: not before `gc` has removed what it
-/// found marked does it return, so that nobody takes for known what is about to go.
+/// Says that something is in use after all. This waits while `gc` removes, so that what is there afterwards stays:
+/// nobody takes for known what is about to go.
 pub(crate) async fn unmark(db: &Db, kind: Kind, ids: &[String]) -> Result<()> {
     if ids.is_empty() {
         return Ok(());

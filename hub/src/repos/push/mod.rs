@@ -74,7 +74,7 @@ pub(crate) async fn push(
         .iter()
         .filter_map(|id| Some((*id, *pushed.by_id.get(id)?)))
         .collect();
-    let bytes = blobs.values().map(|blob| blob.size).sum();
+    let bytes = tags.bytes() + blobs.values().map(|blob| blob.size).sum::<u64>();
     quota::check(target.db, &target.repo.owner, bytes).await?;
     let pack = store_blobs(target.objects, Arc::new(pushed), blobs).await?;
     let files = Pending {
@@ -105,7 +105,7 @@ pub(crate) async fn push(
     if let Some((head, telling)) = &main {
         cards::write(&mut transaction, target.caller, target.repo, head, telling).await?;
     }
-    note_change(&mut transaction, target.repo, &pack).await?;
+    note_change(&mut transaction, target.repo, pack.bytes() + tags.bytes()).await?;
     transaction.commit().await?;
     Ok(())
 }

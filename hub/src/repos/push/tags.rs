@@ -4,8 +4,9 @@ use super::pack::{self, Id, ObjectKind};
 use super::{Target, Update, moved};
 use crate::db::from_hex;
 use crate::error::{Error, Result};
+use crate::repos::Repo;
+use crate::repos::refs::{self, Listed};
 use crate::repos::tags::{self, TagObject};
-use crate::repos::{Repo, refs};
 use sqlx::{Any, Transaction};
 use std::collections::HashMap;
 
@@ -24,11 +25,6 @@ pub(super) async fn peel(
     pushed: &pack::Objects,
 ) -> Result<(Vec<Update>, Tags)> {
     let listed = refs::all(target.db, target.repo).await?;
-    let known = if listed.iter().any(|one| one.tag.is_some()) {
-        tags::all(target.db, target.repo).await?
-    } else {
-        Vec::new()
-    };
     let mut found = Tags::default();
     let mut peeled = Vec::with_capacity(updates.len());
     for update in updates {
@@ -42,7 +38,7 @@ pub(super) async fn peel(
             found.old.insert(update.name.clone(), tag.clone());
         }
         if let Some(oid) = &update.new
-            && let Some(tag) = tag_object(oid, pushed, &known)?
+            && let Some(tag) = tag_object(target, oid, pushed, &listed).await?
         {
             if !update.name.starts_with("refs/tags/") {
                 return Err(Error::bad(format!(
@@ -59,15 +55,32 @@ pub(super) async fn peel(
 }
 
 /// The tag object of an id, from the push or from the repository.
-fn tag_object(oid: &str, pushed: &pack::Objects, known: &[TagObject]) -> Result<Option<TagObject>> {
+async fn tag_object(
+    target: Target<'_>,
+    oid: &str,
+    pushed: &pack::Objects,
+    listed: &[Listed],
+) -> Result<Option<TagObject>> {
     let id = from_hex(oid).and_then(|bytes| Id::try_from(bytes).ok());
-    match id.and_then(|id| pushed.get(&id, ObjectKind::Tag)) {
-        Some(stored) => tags::parse(oid, pushed.read(stored)?).map(Some),
-        None => Ok(known.iter().find(|tag| tag.oid == oid).cloned()),
+    if let Some(stored) = id.and_then(|id| pushed.get(&id, ObjectKind::Tag)) {
+        return tags::parse(oid, pushed.read(stored)?).map(Some);
     }
+    if !listed.iter().any(|one| one.tag.as_deref() == Some(oid)) {
+        return Ok(None);
+    }
+    let mut known = tags::read(target.db, target.repo, &[oid.to_owned()]).await?;
+    known
+        .remove(oid)
+        .map(|raw| tags::parse(oid, raw))
+        .transpose()
 }
 
 impl Tags {
+    /// Bytes of those that the push sets.
+    pub(super) fn bytes(&self) -> u64 {
+        self.new.values().map(|tag| tag.raw.len() as u64).sum()
+    }
+
     /// A ref still has the tag object that the pusher saw there.
     pub(super) async fn check(
         &self,

@@ -4,6 +4,7 @@ use super::packets::{FLUSH, MOST, packet};
 use super::reach::{Commits, Objects};
 use crate::error::{Error, Result};
 use crate::objects::pack_key;
+use crate::repos::Repo;
 use crate::server::Hub;
 use bytes::Bytes;
 use flate2::Compression;
@@ -28,6 +29,7 @@ const PIECE: usize = 256 * 1024;
 /// Writes a pack of everything found.
 pub(super) async fn write(
     hub: &Hub,
+    repo: &Repo,
     commits: &Commits,
     objects: Objects,
     sender: &Sender,
@@ -41,12 +43,21 @@ pub(super) async fn write(
     for commit in &commits.send {
         writer.object(COMMIT, &commit.raw).await?;
     }
-    for tag in &commits.tags {
-        writer.object(TAG, &tag.raw).await?;
-    }
+    tags(hub, repo, &commits.tags, &mut writer).await?;
     trees(hub, &objects.trees, &mut writer).await?;
     blobs(hub, &objects.blobs, &mut writer).await?;
     writer.finish().await
+}
+
+async fn tags(hub: &Hub, repo: &Repo, oids: &[String], writer: &mut Writer<'_>) -> Result<()> {
+    for part in oids.chunks(64) {
+        let found = crate::repos::tags::read(&hub.db, repo, part).await?;
+        complete(found.len(), part.len(), "tags")?;
+        for raw in found.values() {
+            writer.object(TAG, raw).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn trees(hub: &Hub, oids: &[String], writer: &mut Writer<'_>) -> Result<()> {

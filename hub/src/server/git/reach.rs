@@ -4,10 +4,10 @@ use super::packets::Fetch;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::repos::Repo;
-use crate::repos::tags::{self, TagObject};
+use crate::repos::refs;
 use crate::repos::trees::load_many;
 use sqlx::Row;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// A commit as git has it.
 #[derive(Debug, Clone)]
@@ -20,8 +20,8 @@ pub(super) struct RawCommit {
 #[derive(Debug, Default)]
 pub(super) struct Commits {
     pub send: Vec<RawCommit>,
-    /// Annotated tags to be sent.
-    pub tags: Vec<TagObject>,
+    /// Ids of annotated tags to be sent.
+    pub tags: Vec<String>,
     /// Of what the client has: what is known here.
     pub common: Vec<String>,
     /// Trees of those, which the client has with everything in them.
@@ -33,7 +33,7 @@ pub(super) struct Commits {
 impl Commits {
     pub(super) async fn find(db: &Db, repo: &Repo, request: &Fetch) -> Result<Self> {
         let all = History::load(db, repo).await?;
-        let mut tags = Tags::load(db, repo, request, &all).await?;
+        let mut tags = Tags::list(db, repo, request, &all).await?;
         let wants = tags.peel(&request.wants);
         if let Some(unknown) = wants.iter().find(|oid| !all.0.contains_key(*oid)) {
             return Err(Error::refused(404, format!("there is no commit {unknown}")));
@@ -63,49 +63,52 @@ impl Commits {
 /// Annotated tags of a fetch.
 #[derive(Default)]
 struct Tags {
-    /// Those that are not sent so far.
-    rest: Vec<TagObject>,
-    send: Vec<TagObject>,
+    /// All of the repository, with the commits that they are on.
+    all: BTreeMap<String, String>,
+    /// Ids of those that are sent.
+    send: Vec<String>,
 }
 
 impl Tags {
-    /// Reads them if the request has a use for them.
-    async fn load(db: &Db, repo: &Repo, request: &Fetch, all: &History) -> Result<Self> {
+    /// Lists them if the request has a use for them.
+    async fn list(db: &Db, repo: &Repo, request: &Fetch, all: &History) -> Result<Self> {
         let mut found = Self::default();
         if request.includes_tags || request.wants.iter().any(|oid| !all.0.contains_key(oid)) {
-            found.rest = tags::all(db, repo).await?;
-            found.rest.sort_by(|a, b| a.oid.cmp(&b.oid));
-            found.rest.dedup_by(|a, b| a.oid == b.oid);
+            let listed = refs::all(db, repo).await?;
+            let tags = listed
+                .into_iter()
+                .filter_map(|one| Some((one.tag?, one.target)));
+            found.all = tags.collect();
         }
         Ok(found)
     }
 
-    fn take(&mut self, is_wanted: impl Fn(&TagObject) -> bool) {
-        self.send
-            .extend(self.rest.extract_if(.., |tag| is_wanted(tag)));
-    }
-
     /// Takes the tags among what is wanted, and returns the commits that are wanted then.
     fn peel(&mut self, wants: &[String]) -> Vec<String> {
-        let ids: HashSet<&String> = wants.iter().collect();
-        self.take(|tag| ids.contains(&tag.oid));
-        let on: HashMap<&str, &str> = self
-            .send
-            .iter()
-            .map(|tag| (tag.oid.as_str(), tag.commit.as_str()))
-            .collect();
-        let commit = |oid: &String| {
-            on.get(oid.as_str())
-                .map_or(oid.as_str(), |commit| commit)
-                .to_owned()
-        };
-        wants.iter().map(commit).collect()
+        let (mut tags, mut commits) = (BTreeSet::new(), Vec::new());
+        for oid in wants {
+            match self.all.get(oid) {
+                Some(commit) => {
+                    tags.insert(oid.clone());
+                    commits.push(commit.clone());
+                }
+                None => commits.push(oid.clone()),
+            }
+        }
+        self.send.extend(tags);
+        commits
     }
 
-    /// Takes the tags on these commits.
+    /// Takes the other tags on these commits.
     fn add_on(&mut self, commits: &[String]) {
         let commits: HashSet<&String> = commits.iter().collect();
-        self.take(|tag| commits.contains(&tag.commit));
+        let wanted: HashSet<String> = self.send.iter().cloned().collect();
+        let on = self
+            .all
+            .iter()
+            .filter(|(_, commit)| commits.contains(commit));
+        let more = on.map(|(oid, _)| oid).filter(|oid| !wanted.contains(*oid));
+        self.send.extend(more.cloned());
     }
 }
 
