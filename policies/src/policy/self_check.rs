@@ -50,7 +50,8 @@ type Compared = Result<(f32, Box<dyn Model>), PolicyError>;
 #[derive(Debug)]
 pub(super) struct SelfCheck {
     policy: String,
-    thread: JoinHandle<Compared>,
+    /// There until it is joined.
+    thread: Option<JoinHandle<Compared>>,
 }
 
 impl SelfCheck {
@@ -74,7 +75,10 @@ impl SelfCheck {
                 Ok((apart, reference))
             });
         match thread {
-            Ok(thread) => Some(Self { policy, thread }),
+            Ok(thread) => Some(Self {
+                policy,
+                thread: Some(thread),
+            }),
             Err(error) => {
                 unchecked(&policy, &error.to_string());
                 None
@@ -84,13 +88,14 @@ impl SelfCheck {
 
     /// Whether [`SelfCheck::end`] would not wait.
     pub(super) fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Ends the check. Returns the reference model, without a past, when the two differ.
-    pub(super) fn end(self) -> Option<Box<dyn Model>> {
+    pub(super) fn end(mut self) -> Option<Box<dyn Model>> {
+        let thread = self.thread.take()?;
         let name = &self.policy;
-        match self.thread.join() {
+        match thread.join() {
             Ok(Ok((apart, _))) if apart <= TOLERANCE => {
                 tracing::debug!(
                     "policy `{name}`: the plain network agrees to {apart:e} of the range"
@@ -112,6 +117,16 @@ impl SelfCheck {
                 unchecked(name, "the check panicked");
                 None
             }
+        }
+    }
+}
+
+/// A program that ends while ONNX Runtime computes is killed by it, so a check that nobody waits for is waited for here.
+impl Drop for SelfCheck {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // What it found concerns nobody any more.
+            let _ = thread.join();
         }
     }
 }
@@ -160,6 +175,8 @@ fn distance(found: &[f32], wanted: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     /// Adds what it observed in its past to a bias; takes one image.
     #[derive(Debug)]
@@ -233,6 +250,22 @@ mod tests {
         assert!(check(1e-6).is_none());
         assert!(check(1e-3).is_some());
         assert!(check(f32::NAN).is_some());
+    }
+
+    #[test]
+    fn a_check_that_is_dropped_is_over() {
+        let mut model = sum(0.0);
+        let state = [&[0.0][..], &[]];
+        let seen = Seen::of(&mut *model, state, &ActOptions::default(), &[0.0; 2]).unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let over = Arc::clone(&is_over);
+        let slow = move || {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            over.store(true, Ordering::SeqCst);
+            Ok(sum(0.0) as Box<dyn Model>)
+        };
+        drop(SelfCheck::start("p".to_owned(), seen, slow).unwrap());
+        assert!(is_over.load(Ordering::SeqCst));
     }
 
     #[test]
