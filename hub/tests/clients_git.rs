@@ -244,7 +244,7 @@ fn annotated_tags_come_back_as_they_were_pushed() {
     git.refused(
         "one",
         &["push", "origin", "+refs/tags/v1:refs/heads/odd"],
-        "",
+        "branches go to commits",
     );
     git.ok("one", &["push", "-q", "--delete", "origin", "also"]);
     git.ok(

@@ -38,6 +38,7 @@ mod simulated {
     use sinew_datasets::Dataset;
     use sinew_datasets::video::{PixFmt, Quality, side_by_side_mp4};
     use sinew_policies::lerobot::Checkpoint;
+    use sinew_runtime::stop::StopToken;
     use sinew_sim::pick::CAMERA_SIZE;
     use sinew_sim::pick::realtime::{SimConfig, SimServer};
     use std::path::{Path, PathBuf};
@@ -123,7 +124,7 @@ mod simulated {
             "starting the simulated SO-101 (MuJoCo, six emulated STS3215 servos, two cameras)",
         );
         let (mut server, mut robot) = start(args, CAMERA_SIZE)?;
-        let mut world = World::Here(server.clone());
+        let world = World::Here(server.clone());
         let dataset = args.out.join("dataset");
         step(
             args,
@@ -164,31 +165,13 @@ mod simulated {
             );
             drop((world, server));
             (server, robot) = start(args, pictures)?;
-            world = World::Here(server.clone());
         }
         step(
             args,
             &format!("running the policy in {}", args.policy.display()),
         );
         let run = run_args(args, robot, folder);
-        let mut policy_attempts = 1;
-        let policy = loop {
-            let stop = whole.child();
-            let policy = run::drive(&run, Some(world.clone()), stop.clone())?;
-            end_if_interrupted(stop.cause())?;
-            server.check()?;
-            if succeeded(&policy) || policy_attempts == POLICY_ATTEMPTS {
-                break policy;
-            }
-            policy_attempts += 1;
-            step(
-                args,
-                &format!(
-                    "the cube is not where it should be after {:.0} s; attempt {policy_attempts} of {POLICY_ATTEMPTS}",
-                    policy.seconds
-                ),
-            );
-        };
+        let (policy, policy_attempts) = run_policy(args, &run, &server, &whole)?;
         step(args, "joining what the cameras saw into one video");
         let video = args.out.join("episodes.mp4");
         montage(&dataset, &video)?;
@@ -208,6 +191,33 @@ mod simulated {
             #[cfg(feature = "hub")]
             hub,
         })
+    }
+
+    /// Runs the policy until it succeeds or has tried often enough; returns how often as well.
+    fn run_policy(
+        args: &Demo,
+        run: &Run,
+        server: &Arc<SimServer>,
+        whole: &StopToken,
+    ) -> Result<(Ran, u32)> {
+        let mut attempt = 1;
+        loop {
+            let stop = whole.child();
+            let policy = run::drive(run, Some(World::Here(server.clone())), stop.clone())?;
+            end_if_interrupted(stop.cause())?;
+            server.check()?;
+            if succeeded(&policy) || attempt == POLICY_ATTEMPTS {
+                return Ok((policy, attempt));
+            }
+            attempt += 1;
+            step(
+                args,
+                &format!(
+                    "the cube is not where it should be after {:.0} s; attempt {attempt} of {POLICY_ATTEMPTS}",
+                    policy.seconds
+                ),
+            );
+        }
     }
 
     /// The pictures that a policy takes, where it says so: width and height, pixels.

@@ -126,6 +126,7 @@ pub(crate) async fn answer(
     reached.extend(beside.into_iter().filter(|name| may_be_told.contains(name)));
     // Whoever is told of a xorb may refer to it for weeks.
     unmark(db, Marked::Xorb, &reached).await?;
+    // `gc` may have been faster; tables of what it removed can still be in memory.
     let still = reachable(db, caller, &reached).await?;
     reached.retain(|name| still.contains(name));
     let mut shard = ShardBuilder::new();

@@ -243,13 +243,12 @@ impl<'a> Check<'a> {
     }
 
     async fn tags(&mut self) -> Result<()> {
-        let rows = sqlx::query(
+        let mut rows = sqlx::query(
             "SELECT t.repo, t.name, t.oid, t.raw, r.target FROM tag_objects t \
              JOIN refs r ON r.repo = t.repo AND r.name = t.name",
         )
-        .fetch_all(self.db().pool())
-        .await?;
-        for row in rows {
+        .fetch(self.db().pool());
+        while let Some(row) = rows.try_next().await? {
             let (repo, name): (String, String) = (row.try_get("repo")?, row.try_get("name")?);
             let (oid, raw): (String, Vec<u8>) = (row.try_get("oid")?, row.try_get("raw")?);
             let target: String = row.try_get("target")?;

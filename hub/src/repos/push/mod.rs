@@ -105,7 +105,7 @@ pub(crate) async fn push(
     if let Some((head, telling)) = &main {
         cards::write(&mut transaction, target.caller, target.repo, head, telling).await?;
     }
-    note_change(&mut transaction, target.repo, pack.bytes() + tags.bytes()).await?;
+    note_change(&mut transaction, target.repo, bytes).await?;
     transaction.commit().await?;
     Ok(())
 }

@@ -54,7 +54,7 @@ impl Commits {
         if request.includes_tags {
             tags.add_on(&wanted.send);
         }
-        found.tags = tags.send;
+        found.tags = tags.send.into_iter().collect();
         found.send = read_commits(db, repo, &wanted.send).await?;
         Ok(found)
     }
@@ -66,7 +66,7 @@ struct Tags {
     /// All of the repository, with the commits that they are on.
     all: BTreeMap<String, String>,
     /// Ids of those that are sent.
-    send: Vec<String>,
+    send: BTreeSet<String>,
 }
 
 impl Tags {
@@ -85,30 +85,27 @@ impl Tags {
 
     /// Takes the tags among what is wanted, and returns the commits that are wanted then.
     fn peel(&mut self, wants: &[String]) -> Vec<String> {
-        let (mut tags, mut commits) = (BTreeSet::new(), Vec::new());
+        let mut commits = Vec::with_capacity(wants.len());
         for oid in wants {
             match self.all.get(oid) {
                 Some(commit) => {
-                    tags.insert(oid.clone());
+                    self.send.insert(oid.clone());
                     commits.push(commit.clone());
                 }
                 None => commits.push(oid.clone()),
             }
         }
-        self.send.extend(tags);
         commits
     }
 
-    /// Takes the other tags on these commits.
+    /// Takes the tags on these commits.
     fn add_on(&mut self, commits: &[String]) {
         let commits: HashSet<&String> = commits.iter().collect();
-        let wanted: HashSet<String> = self.send.iter().cloned().collect();
         let on = self
             .all
             .iter()
             .filter(|(_, commit)| commits.contains(commit));
-        let more = on.map(|(oid, _)| oid).filter(|oid| !wanted.contains(*oid));
-        self.send.extend(more.cloned());
+        self.send.extend(on.map(|(oid, _)| oid.clone()));
     }
 }
 
